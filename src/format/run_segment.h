@@ -33,6 +33,13 @@
 #define RUN_HELLO_MEMBER 'm'
 #define RUN_HELLO_READER 'r'
 
+/*
+ * Sent to every member that is left when the run ends in good order, before the connection is
+ * closed. An end without it means that the launcher was killed: the member is to end as well, so
+ * that nothing of the run is left behind.
+ */
+#define RUN_GOODBYE 'x'
+
 struct run_welcome {
 	uint32_t version;
 	uint32_t member_index; /* the member's own; UINT32_MAX for a reader or when all are taken */

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/bytes.h"
+#include "base/option.h"
+#include "cli/commands.h"
+#include "cli/run_counters.h"
+#include "cli/run_json.h"
+#include "cli/run_reader.h"
+#include "cli/text.h"
+
+#define SHOWN_COMMAND_BYTES 25 /* what an 80-column line has left for it */
+#define SHOWN_URI_BYTES 41
+
+struct status_options {
+	bool json;
+};
+
+static int take_json(void *target, const char *text, struct error *why)
+{
+	((struct status_options *)target)->json = true;
+	return 0;
+}
+
+static const struct option_spec specs[] = {
+	{ "json", NULL, "print a JSON array, one object a run (perdure-report(5))", take_json },
+};
+
+static uint64_t count_of(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void print_backings(const struct run_segment *segment, const struct run_counters *total)
+{
+	char uri[SHOWN_URI_BYTES], held[TEXT_AMOUNT_BYTES], pages[TEXT_AMOUNT_BYTES];
+	const struct run_backing_counters *backing;
+	uint32_t i;
+
+	for (i = 0; i < segment->backing_count && i < RUN_BACKINGS_MAX; i++) {
+		backing = &total->backings[i];
+		text_harmless(segment->backing_uri[i], RUN_URI_BYTES, uri, sizeof(uri));
+		printf("         %-40s %6s pages %7sB  %" PRIu64 " errors%s\n", uri,
+		       text_count(count_of(&backing->pages), pages),
+		       text_bytes(count_of(&backing->bytes_held), held), count_of(&backing->errors),
+		       count_of(&backing->lost) ? "  LOST" : "");
+	}
+}
+
+static void print_run(const struct run_segment *segment)
+{
+	char command[SHOWN_COMMAND_BYTES], amounts[8][TEXT_AMOUNT_BYTES];
+	struct run_counters total;
+
+	run_counters_total(segment, &total);
+	text_harmless(segment->command, RUN_COMMAND_BYTES, command, sizeof(command));
+	printf("%7d  %-24s %6s/%-6s %7s %7s %7s %7s %8s %8s\n", segment->launcher_pid, command,
+	       text_bytes(count_of(&total.local_bytes), amounts[0]),
+	       text_bytes(segment->local_bytes_limit, amounts[1]),
+	       text_bytes(count_of(&total.region_bytes), amounts[2]),
+	       text_count(count_of(&total.faults), amounts[3]),
+	       text_time_ns(run_counters_fault_ns(&total, 500), amounts[4]),
+	       text_time_ns(run_counters_fault_ns(&total, 990), amounts[5]),
+	       text_count(count_of(&total.pages_fetched), amounts[6]),
+	       text_count(count_of(&total.pages_written), amounts[7]));
+	print_backings(segment, &total);
+}
+
+static void print_table(const struct run_reader *readers, uint32_t count)
+{
+	uint32_t i;
+
+	if (count == 0) {
+		puts("no `perdure run` is running here");
+		return;
+	}
+	printf("%7s  %-24s %13s %7s %7s %7s %7s %8s %8s\n", "PID", "COMMAND", "LOCAL/LIMIT", "REGION",
+	       "FAULTS", "P50", "P99", "FETCHED", "WRITTEN");
+	for (i = 0; i < count; i++)
+		print_run(readers[i].segment);
+}
+
+static void print_json(const struct run_reader *readers, uint32_t count)
+{
+	json_t *list = json_array(), *one;
+	uint32_t i;
+
+	for (i = 0; i < count; i++) {
+		one = run_json(readers[i].segment);
+		json_object_set_new(one, "processes", run_json_members(readers[i].segment));
+		json_array_append_new(list, one);
+	}
+	json_dumpf(list, stdout, JSON_INDENT(2));
+	putchar('\n');
+	json_decref(list);
+}
+
+int cmd_status(int argc, char **argv)
+{
+	static struct run_reader readers[RUN_READ_MAX];
+	struct status_options options = { 0 };
+	struct error why = { "" };
+	uint32_t count, mute;
+	int first = argc;
+	bool help;
+
+	if (option_parse(specs, ARRAY_COUNT(specs), argc, argv, &options, &first, &help, &why) == 0 &&
+	    !help && first < argc)
+		error_set(&why, 0, "\"%s\" is too much; it takes options only", argv[first]);
+	if (why.text[0]) {
+		fprintf(stderr, "perdure status: %s\n", why.text);
+		return EXIT_USAGE;
+	}
+	if (help) {
+		puts("usage: perdure status [OPTIONS]\n");
+		option_print(specs, ARRAY_COUNT(specs), stdout);
+		return EXIT_DONE;
+	}
+	count = run_reader_open_all(readers, &mute);
+	if (options.json)
+		print_json(readers, count);
+	else
+		print_table(readers, count);
+	run_reader_close_all(readers, count);
+	if (mute)
+		fprintf(stderr, "perdure status: %u more did not answer, or are of another version\n",
+			mute);
+	return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
+}
