@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures that Perdure has promised itself, each judged from the medians of one session."""
+
+import math
+
+FLOOR_MAX = 1.3
+UNPINNED_MAX = 1.5
+RANDOM_MAX = 0.7
+SCALING_MIN = 1.6
+OVERHEAD_MAX = 0.03
+METADATA_MAX = 0.01
+THREADS = (1, 2, 4)
+SWAPS = ("zram, cluster 0", "zram, cluster 3", "ext4 file, cluster 0", "ext4 file, cluster 3")
+
+
+def _value(medians, row, phase, metric):
+    return medians.get(row, {}).get(phase, {}).get(metric)
+
+
+def _verdict(name, measured, limit, at_most, words):
+    """`measured` None: the rows that it needs are missing."""
+    if measured is None:
+        verdict = "not measured"
+    elif measured <= limit if at_most else measured >= limit:
+        verdict = "met"
+    else:
+        verdict = "missed"
+    return {"target": name, "verdict": verdict, "measured": measured, "limit": limit,
+            "relation": "at most" if at_most else "at least", "words": words}
+
+
+def _ratio(above, below):
+    return above / below if above is not None and below else None
+
+
+def _best(medians, rows, phase, metric, choose):
+    values = [v for v in (_value(medians, row, phase, metric) for row in rows) if v]
+    return choose(values) if values else None
+
+
+def _us(ns):
+    return "-" if ns is None else f"{ns / 1000:.1f} µs"
+
+
+def _floor_targets(medians):
+    for transport in ("shm", "tcp"):
+        for pinning in ("pinned", "unpinned"):
+            rows = [f"floor {transport}, {install}, {pinning} x1" for install in ("copy", "move")]
+            floor = _best(medians, rows, "fault", "p50_ns", min)
+            row = f"perdure node-{transport}, {pinning} x1"
+            fault = _value(medians, row, "random_read", "far_p50_ns")
+            yield _verdict(f"far fault p50, node {transport}, {pinning}, over the floor",
+                           _ratio(fault, floor), FLOOR_MAX, True,
+                           f"{_us(fault)} against {_us(floor)}")
+
+
+def _pinning_targets(medians):
+    for backing in ("mem", "node-shm"):
+        for threads in THREADS:
+            pinned, unpinned = (
+                _value(medians, f"perdure {backing}, {pinning} x{threads}", "random_read",
+                       "far_p50_ns") for pinning in ("pinned", "unpinned"))
+            yield _verdict(f"unpinned over pinned, {backing}, {threads} faulting",
+                           _ratio(unpinned, pinned), UNPINNED_MAX, True,
+                           f"p50 {_us(unpinned)} against {_us(pinned)}")
+
+
+def _swap_targets(medians):
+    for phase in ("random_read", "random_write"):
+        zram = _best(medians, SWAPS[:2], phase, "mean_ns", min)
+        ours = _value(medians, "perdure node-shm", phase, "mean_ns")
+        yield _verdict(f"{phase.replace('_', ' ')} mean, node shm over swap on zram",
+                       _ratio(ours, zram), RANDOM_MAX, True, f"{_us(ours)} against {_us(zram)}")
+    swap = _best(medians, SWAPS, "stream", "mb_s", max)
+    for backing in ("node-shm", "mem"):
+        ours = _value(medians, f"perdure {backing}", "stream", "mb_s")
+        words = "-" if None in (ours, swap) else f"{ours:.0f} MB/s against {swap:.0f} MB/s"
+        yield _verdict(f"stream, {backing} over the best kernel swap", _ratio(ours, swap), 1.0,
+                       False, words)
+
+
+def _scaling_targets(medians):
+    for pinning in ("pinned", "unpinned"):
+        one, two = (_value(medians, f"perdure mem, {pinning} x{threads}", "random_read",
+                           "far_a_second") for threads in (1, 2))
+        words = "-" if None in (one, two) else f"{two:.0f} against {one:.0f} pages/s"
+        yield _verdict(f"two threads over one, mem, {pinning}", _ratio(two, one), SCALING_MIN,
+                       False, words)
+
+
+def _overhead_targets(redis):
+    """The geometric mean over tests and pipelines; each of them is in the words."""
+    ratios = {key: _ratio(by_server.get("native"), by_server.get("perdure"))
+              for key, by_server in redis.items()}
+    ratios = {key: ratio for key, ratio in ratios.items() if ratio}
+    controls = [_ratio(b.get("native"), b.get("control")) for b in redis.values()]
+    controls = [math.log(c) for c in controls if c]
+    name = "redis-benchmark overhead, everything local"
+    if not ratios:
+        return [_verdict(name, None, OVERHEAD_MAX, True, "-")]
+    mean = math.exp(sum(map(math.log, ratios.values())) / len(ratios)) - 1
+    words = ", ".join(f"{key} {ratio - 1:+.1%}" for key, ratio in ratios.items())
+    if controls:
+        words += f"; native against native {math.exp(sum(controls) / len(controls)) - 1:+.1%}"
+    return [_verdict(name, mean, OVERHEAD_MAX, True, words)]
+
+
+def _metadata_targets(medians):
+    report = medians.get("perdure mem", {}).get("report", {})
+    metadata, region = report.get("metadata_bytes"), report.get("region_bytes_max")
+    words = "-" if not metadata or not region else (
+        f"{metadata / 2**20:.2f} MiB for {region / 2**20:.0f} MiB")
+    return [_verdict("metadata over region", _ratio(metadata, region), METADATA_MAX, True, words)]
+
+
+def judge(medians, redis):
+    """`medians`: row, phase, metric to number. `redis`: "SET -P 1" to server to requests/s."""
+    return [*_floor_targets(medians), *_pinning_targets(medians), *_swap_targets(medians),
+            *_scaling_targets(medians), *_overhead_targets(redis), *_metadata_targets(medians)]
+
+
+def line(verdict):
+    measured, limit = verdict["measured"], verdict["limit"]
+    share = limit in (OVERHEAD_MAX, METADATA_MAX)
+    number = "-" if measured is None else f"{measured:+.2%}" if share else f"{measured:.2f}x"
+    bound = f"{limit:.0%}" if share else f"{limit}x"
+    return (f"{verdict['verdict']:<13} {verdict['target']}: {number} "
+            f"({verdict['relation']} {bound}); {verdict['words']}")
