@@ -25,7 +25,8 @@ static void fill_longopts(const struct option_spec *specs, size_t spec_count,
 			.has_arg = specs[i].value ? required_argument : no_argument,
 			.val = VALUE_FIRST + (int)i,
 		};
-	longopts[i++] = (struct option){ .name = "help", .has_arg = no_argument, .val = VALUE_HELP };
+	longopts[i++] =
+		(struct option){ .name = "help", .has_arg = no_argument, .val = VALUE_HELP };
 	longopts[i] = (struct option){ 0 };
 }
 
@@ -46,8 +47,10 @@ static int refuse(int found, const char *shown, struct error *why)
 		return error_set(why, -EINVAL, "\"%s\" needs a value; --help lists the options",
 				 shown);
 	if (strchr(shown, '='))
-		return error_set(why, -EINVAL, "\"%s\" is no option that takes a value; --help lists "
-				 "the options", shown);
+		return error_set(why, -EINVAL,
+				 "\"%s\" is no option that takes a value; --help lists "
+				 "the options",
+				 shown);
 	return error_set(why, -EINVAL, "unknown option \"%s\"; --help lists the options", shown);
 }
 
@@ -110,7 +113,8 @@ int option_parse_number(const char *text, unsigned long min, unsigned long max,
 	errno = 0;
 	number = strtoul(text, &end, 10);
 	if (!isdigit((unsigned char)text[0]) || *end || errno || number < min || number > max)
-		return error_set(why, -EINVAL, "\"%s\" is no number from %lu to %lu", text, min, max);
+		return error_set(why, -EINVAL, "\"%s\" is no number from %lu to %lu", text, min,
+				 max);
 	*ret_number = number;
 	return 0;
 }

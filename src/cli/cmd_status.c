@@ -77,8 +77,8 @@ static void print_table(const struct run_reader *readers, uint32_t count)
 		puts("no `perdure run` is running here");
 		return;
 	}
-	printf("%7s  %-24s %13s %7s %7s %7s %7s %8s %8s\n", "PID", "COMMAND", "LOCAL/LIMIT", "REGION",
-	       "FAULTS", "P50", "P99", "FETCHED", "WRITTEN");
+	printf("%7s  %-24s %13s %7s %7s %7s %7s %8s %8s\n", "PID", "COMMAND", "LOCAL/LIMIT",
+	       "REGION", "FAULTS", "P50", "P99", "FETCHED", "WRITTEN");
 	for (i = 0; i < count; i++)
 		print_run(readers[i].segment);
 }
@@ -107,7 +107,8 @@ int cmd_status(int argc, char **argv)
 	int first = argc;
 	bool help;
 
-	if (option_parse(specs, ARRAY_COUNT(specs), argc, argv, &options, &first, &help, &why) == 0 &&
+	if (option_parse(specs, ARRAY_COUNT(specs), argc, argv, &options, &first, &help, &why) ==
+		    0 &&
 	    !help && first < argc)
 		error_set(&why, 0, "\"%s\" is too much; it takes options only", argv[first]);
 	if (why.text[0]) {
@@ -126,7 +127,8 @@ int cmd_status(int argc, char **argv)
 		print_table(readers, count);
 	run_reader_close_all(readers, count);
 	if (mute)
-		fprintf(stderr, "perdure status: %u more did not answer, or are of another version\n",
+		fprintf(stderr,
+			"perdure status: %u more did not answer, or are of another version\n",
 			mute);
 	return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
 }

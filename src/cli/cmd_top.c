@@ -45,7 +45,7 @@ static int take_interval(void *target, const char *text, struct error *why)
 {
 	struct top_options *options = target;
 	uint64_t ns;
-	int rc = units_parse_duration(text, &ns, why);
+	int rc = parse_duration(text, &ns, why);
 
 	if (rc < 0)
 		return rc;
@@ -139,8 +139,8 @@ static void look(struct top *top)
 	count = run_reader_open_all(readers, &mute);
 	if (top->terminal)
 		fputs("\033[H\033[2J", stdout);
-	printf("%7s  %-24s %13s %7s %9s %9s %9s %7s %7s\n", "PID", "COMMAND", "LOCAL/LIMIT", "REGION",
-	       "FAULTS/s", "FETCHED/s", "WRITTEN/s", "P50", "P99");
+	printf("%7s  %-24s %13s %7s %9s %9s %9s %7s %7s\n", "PID", "COMMAND", "LOCAL/LIMIT",
+	       "REGION", "FAULTS/s", "FETCHED/s", "WRITTEN/s", "P50", "P99");
 	for (i = 0; i < count; i++) {
 		run_counters_total(readers[i].segment, &total);
 		rows[i] = row_of(readers[i].segment, &total);
@@ -224,7 +224,8 @@ int cmd_top(int argc, char **argv)
 	int first = argc;
 	bool help;
 
-	if (option_parse(specs, ARRAY_COUNT(specs), argc, argv, &options, &first, &help, &why) == 0 &&
+	if (option_parse(specs, ARRAY_COUNT(specs), argc, argv, &options, &first, &help, &why) ==
+		    0 &&
 	    !help && first < argc)
 		error_set(&why, 0, "\"%s\" is too much; it takes options only", argv[first]);
 	if (why.text[0]) {

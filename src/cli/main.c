@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "cli/commands.h"
+#include "cli/module.h"
 
 static int cmd_version(int argc, char **argv);
 static int cmd_help(int argc, char **argv);
@@ -66,6 +67,7 @@ int main(int argc, char **argv)
 		fputs("perdure: a command is missing; `perdure help` lists them\n", stderr);
 		return EXIT_USAGE;
 	}
+	module_announce();
 	name = without_dashes(argv[1]);
 	for (i = 0; i < ARRAY_COUNT(commands); i++)
 		if (strcmp(commands[i].name, name) == 0)

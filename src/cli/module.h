@@ -16,4 +16,11 @@
 /* 0 with an absolute path, or -ENOENT with words that name the places. */
 int module_find_preload(char ret_path[static PATH_MAX], struct error *why);
 
+/*
+ * To be called first: tells the code that loads other modules where an installation has them, by
+ * setting PERDURE_MODULE_DIR when it is not set. For a binary with more rights than its user, what
+ * the user set is dropped.
+ */
+void module_announce(void);
+
 #endif

@@ -35,7 +35,8 @@ static int refuse_path(const char *path, struct error *why)
 	}
 	if (!S_ISREG(st.st_mode))
 		return error_set(why, -EACCES, "cannot run \"%s\": it is no regular file", path);
-	return error_set(why, -EACCES, "cannot run \"%s\": it is not executable; chmod +x it", path);
+	return error_set(why, -EACCES, "cannot run \"%s\": it is not executable; chmod +x it",
+			 path);
 }
 
 static int search_path(const char *command, char *ret_path, struct error *why)
@@ -60,8 +61,8 @@ static int search_path(const char *command, char *ret_path, struct error *why)
 	}
 	if (seen)
 		return error_set(why, -EACCES, "\"%s\" is in PATH but not executable", command);
-	return error_set(why, -ENOENT, "\"%s\" is not in PATH; give its path, or check the spelling",
-			 command);
+	return error_set(why, -ENOENT,
+			 "\"%s\" is not in PATH; give its path, or check the spelling", command);
 }
 
 /* Set-id bits that change nothing for this user are harmless: the kernel does not heed them. */
@@ -76,13 +77,16 @@ static int refuse_privileged(int fd, const char *path, struct error *why)
 	gains_group = (st.st_mode & S_ISGID) && (st.st_mode & S_IXGRP) && st.st_gid != getegid();
 	gains_caps = getuid() != 0 && fgetxattr(fd, "security.capability", NULL, 0) > 0;
 	if (gains_user || gains_group)
-		return error_set(why, -EPERM, "\"%s\" is set%s: the kernel drops preloaded libraries "
-				 "there; run it as its owner, or a copy without that bit", path,
-				 gains_user ? "uid" : "gid");
+		return error_set(why, -EPERM,
+				 "\"%s\" is set%s: the kernel drops preloaded libraries "
+				 "there; run it as its owner, or a copy without that bit",
+				 path, gains_user ? "uid" : "gid");
 	if (gains_caps)
-		return error_set(why, -EPERM, "\"%s\" has file capabilities: the kernel drops "
-				 "preloaded libraries there; run it as root, or a copy without them",
-				 path);
+		return error_set(
+			why, -EPERM,
+			"\"%s\" has file capabilities: the kernel drops "
+			"preloaded libraries there; run it as root, or a copy without them",
+			path);
 	return 0;
 }
 
@@ -96,12 +100,15 @@ static int refuse_unmanageable(int fd, const char *path, struct error *why)
 	if (rc < 0)
 		return error_set(why, rc, "cannot read \"%s\": %s", path, strerror(-rc));
 	if (!facts.native || !facts.executable)
-		return error_set(why, -ENOEXEC, "\"%s\" is a %d-bit executable for machine %d; perdure "
+		return error_set(why, -ENOEXEC,
+				 "\"%s\" is a %d-bit executable for machine %d; perdure "
 				 "manages programs of its own kind: take this host's 64-bit build",
 				 path, facts.class_bits, facts.machine);
 	if (!facts.has_interpreter)
-		return error_set(why, -ENOTSUP, "\"%s\" is statically linked and cannot be managed; "
-				 "link it dynamically, or run it without perdure", path);
+		return error_set(why, -ENOTSUP,
+				 "\"%s\" is statically linked and cannot be managed; "
+				 "link it dynamically, or run it without perdure",
+				 path);
 	return refuse_privileged(fd, path, why);
 }
 
@@ -132,8 +139,9 @@ static int check_loaded(const char *path, struct error *why)
 		if (fd < 0 && errno == EACCES)
 			return 0; /* executable but unreadable: nothing can be said of it */
 		if (fd < 0)
-			return error_set(why, -errno, "cannot run \"%s\": its interpreter \"%s\": %s",
-					 path, current, strerror(errno));
+			return error_set(why, -errno,
+					 "cannot run \"%s\": its interpreter \"%s\": %s", path,
+					 current, strerror(errno));
 		length = pread(fd, line, SCRIPT_LINE_BYTES, 0);
 		if (length < 0)
 			return error_set(why, -errno, "cannot read \"%s\": %s", current,

@@ -54,9 +54,11 @@ int run_check_kernel(struct error *why)
 		return error_set(why, -errno, "userfaultfd: %s", strerror(errno));
 	/* The sysctl vm.unprivileged_userfaultfd passes the first test and not this one. */
 	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) < 0)
-		return error_set(why, -EPERM, "no permission to serve faults (userfaultfd with fork "
-				 "events): run as root, or as root once `setcap cap_sys_ptrace=ep` on "
-				 "this binary; in a container, allow the userfaultfd system call too");
+		return error_set(
+			why, -EPERM,
+			"no permission to serve faults (userfaultfd with fork "
+			"events): run as root, or as root once `setcap cap_sys_ptrace=ep` on "
+			"this binary; in a container, allow the userfaultfd system call too");
 	return 0;
 }
 
@@ -102,7 +104,8 @@ int run_check_report(const char *path, struct error *why)
 	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
 		return error_set(why, -EISDIR, "cannot write the report \"%s\": it is a directory",
 				 path);
-	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+	/* Not a file: the report is appended to it, and its folder does not matter. */
+	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
 		if (access(path, W_OK) == 0)
 			return 0;
 		return error_set(why, -errno, "cannot write the report \"%s\": %s", path,

@@ -11,8 +11,8 @@
 #include "cli/run_options.h"
 
 /*
- * May a process of this user have its faults served, those of the kernel's own accesses and those of
- * forked children included? Hands CAP_SYS_PTRACE on to the program when this binary has it from
+ * May a process of this user have its faults served, those of the kernel's own accesses and those
+ * of forked children included? Hands CAP_SYS_PTRACE on to the program when this binary has it from
  * file capabilities.
  */
 int run_check_kernel(struct error *why);

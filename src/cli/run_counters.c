@@ -16,7 +16,10 @@ static_assert(sizeof(_Atomic uint64_t) == sizeof(uint64_t), "counters are read a
 #define RUN_FIELD(field, field_kind)                                                               \
 	{ .name = #field, .offset = offsetof(struct run_counters, field), .kind = field_kind }
 #define BACKING_FIELD(field, field_kind)                                                           \
-	{ .name = #field, .offset = offsetof(struct run_backing_counters, field), .kind = field_kind }
+	{                                                                                          \
+		.name = #field, .offset = offsetof(struct run_backing_counters, field),            \
+		.kind = field_kind                                                                 \
+	}
 
 const struct counter_field run_counter_fields[RUN_COUNTER_FIELDS] = {
 	RUN_FIELD(faults, COUNTER_SUM),

@@ -16,7 +16,8 @@ enum counter_kind {
 	COUNTER_SUM,  /* adds up over all processes, living and gone */
 	COUNTER_MAX,  /* the largest of any one process: each process has its own bound */
 	COUNTER_NOW,  /* adds up over the living; what is gone holds nothing */
-	COUNTER_LAST, /* as NOW while a process lives; afterwards the most that one had at its end */
+	COUNTER_LAST, /* as NOW while a process lives; afterwards the most that one had at its end
+		       */
 };
 
 struct counter_field {

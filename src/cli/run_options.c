@@ -18,7 +18,7 @@ static int take_local(void *target, const char *text, struct error *why)
 {
 	struct run_options *options = target;
 	uint64_t bytes;
-	int rc = units_parse_size(text, &bytes, why);
+	int rc = parse_size(text, &bytes, why);
 
 	if (rc < 0)
 		return rc;
@@ -35,8 +35,8 @@ static int take_far(void *target, const char *text, struct error *why)
 	struct run_options *options = target;
 
 	if (options->far_count == RUN_BACKINGS_MAX)
-		return error_set(why, -EINVAL, "\"%s\" is one too many; a run takes at most %d", text,
-				 RUN_BACKINGS_MAX);
+		return error_set(why, -EINVAL, "\"%s\" is one too many; a run takes at most %d",
+				 text, RUN_BACKINGS_MAX);
 	/* The list travels to the program as lines of one variable. */
 	if (strchr(text, '\n'))
 		return error_set(why, -EINVAL, "\"%s\" has a line break in it", text);
@@ -77,7 +77,7 @@ static int take_timeout(void *target, const char *text, struct error *why)
 {
 	struct run_options *options = target;
 	uint64_t ns;
-	int rc = units_parse_duration(text, &ns, why);
+	int rc = parse_duration(text, &ns, why);
 
 	if (rc < 0)
 		return rc;
@@ -157,8 +157,10 @@ int run_options_parse(int argc, char **argv, struct run_options *ret_options, bo
 	if (options.far_count == 0)
 		options.far[options.far_count++] = "mem:";
 	if (options.mirror > options.far_count)
-		return error_set(why, -EINVAL, "\"--mirror %u\" needs that many --far, and there is "
-				 "%u; give another --far", options.mirror, options.far_count);
+		return error_set(why, -EINVAL,
+				 "\"--mirror %u\" needs that many --far, and there is "
+				 "%u; give another --far",
+				 options.mirror, options.far_count);
 	if (options.local_bytes == 0)
 		rc = default_local(&options.local_bytes, why);
 	options.command = argv + first;

@@ -8,8 +8,8 @@
  *
  * A socket's name proves nothing, so its owner is checked (for an ordinary user: oneself or root),
  * and the memfd must have the right size, be sealed against shrinking and carry the right
- * header before a byte of it is believed. What is in it may still be wrong, never dangerous: texts may
- * lack their NUL, numbers may be any.
+ * header before a byte of it is believed. What is in it may still be wrong, never dangerous: texts
+ * may lack their NUL, numbers may be any.
  */
 
 #include <stdint.h>

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -60,10 +61,21 @@ static int write_all(int fd, const char *text)
 	return 0;
 }
 
-static int write_special(const char *path, const char *text)
+/*
+ * Only a file, or nothing yet, is replaced. Whatever else bears the name (a pipe, a terminal, or a
+ * link such as /dev/stdout, which must stay a link) is appended to, beside what others write there.
+ */
+static bool is_replaceable(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) < 0 ? errno == ENOENT : S_ISREG(st.st_mode);
+}
+
+static int append(const char *path, const char *text)
 {
 	/* Without waiting: a named pipe that nobody reads must not keep the launcher. */
-	CLEANUP_FD int fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+	CLEANUP_FD int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK);
 
 	return fd < 0 ? -errno : write_all(fd, text);
 }
@@ -93,14 +105,13 @@ int run_report_write(const char *path, const struct run_server *server, int wait
 	json_t *report = report_json(server, wait_status, seconds_ms);
 	CLEANUP_FREE char *json = json_dumps(report, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 	CLEANUP_FREE char *text = NULL;
-	struct stat st;
 	int rc = -ENOMEM;
 
 	json_decref(report);
 	if (json && asprintf(&text, "%s\n", json) >= 0)
-		rc = stat(path, &st) == 0 && !S_ISREG(st.st_mode) ? write_special(path, text)
-								  : replace(path, text);
+		rc = is_replaceable(path) ? replace(path, text) : append(path, text);
 	if (rc < 0)
-		return error_set(why, rc, "cannot write the report \"%s\": %s", path, strerror(-rc));
+		return error_set(why, rc, "cannot write the report \"%s\": %s", path,
+				 strerror(-rc));
 	return 0;
 }

@@ -12,8 +12,8 @@
 #include "cli/run_server.h"
 
 /*
- * Writes it to `path`, whole or not at all: a regular file is replaced by rename; to anything else
- * (a pipe, a device) it is written. `wait_status` is the program's. -errno in words.
+ * Writes it to `path`, whole or not at all: a file is replaced by rename; to anything else
+ * (a pipe, a device, a link) it is appended. `wait_status` is the program's. -errno in words.
  */
 int run_report_write(const char *path, const struct run_server *server, int wait_status,
 		     uint64_t seconds_ms, struct error *why);

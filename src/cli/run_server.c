@@ -60,8 +60,8 @@ static int start_listening(struct run_server *server, struct error *why)
 	CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0 || bind_name(fd, server) < 0 || listen(fd, LISTEN_BACKLOG) < 0)
-		return error_set(why, -errno, "cannot listen on the socket \"@%s\": %s", server->name,
-				 strerror(errno));
+		return error_set(why, -errno, "cannot listen on the socket \"@%s\": %s",
+				 server->name, strerror(errno));
 	server->listen_fd = take_fd(&fd);
 	return 0;
 }
@@ -116,7 +116,8 @@ nfds_t run_server_fill(const struct run_server *server, struct pollfd *fds)
 	fds[count++] = (struct pollfd){ .fd = server->listen_fd, .events = POLLIN };
 	for (i = 0; i < RUN_PEERS_MAX; i++)
 		if (server->peers[i].fd >= 0)
-			fds[count++] = (struct pollfd){ .fd = server->peers[i].fd, .events = POLLIN };
+			fds[count++] =
+				(struct pollfd){ .fd = server->peers[i].fd, .events = POLLIN };
 	return count;
 }
 
@@ -164,7 +165,8 @@ static void end_member(struct run_server *server, uint32_t index)
 		memcpy(&server->ended[server->ended_count++], member, sizeof(*member));
 	else
 		server->ended_unlisted++;
-	/* Not live before it is in the sums: a reader between the two misses it, never doubles it. */
+	/* Not live before it is in the sums: a reader between the two misses it, never doubles it.
+	 */
 	atomic_store_explicit(&member->state, RUN_MEMBER_ENDED, memory_order_release);
 	run_counters_fold_ended(&server->segment->ended, &member->counters);
 }
@@ -177,7 +179,8 @@ static void drop_peer(struct run_server *server, struct run_peer *peer)
 	peer->fd = -1;
 }
 
-/* A free place, or the one of the oldest peer that never said what it is; NULL if all are members. */
+/* A free place, or the one of the oldest peer that never said what it is; NULL if all are members.
+ */
 static struct run_peer *peer_place(struct run_server *server)
 {
 	struct run_peer *oldest = NULL;

@@ -12,7 +12,8 @@
 
 #define TEXT_AMOUNT_BYTES 16
 
-/* Copies up to `bytes` bytes of `from`, to the first NUL; anything but printable ASCII becomes "?". */
+/* Copies up to `bytes` bytes of `from`, to the first NUL; anything but printable ASCII becomes "?".
+ */
 void text_harmless(const char *from, size_t bytes, char *ret_text, size_t text_bytes);
 
 /* "512", "64.0K", "1.5G": binary units, at most six characters. */

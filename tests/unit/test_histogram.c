@@ -44,7 +44,8 @@ START_TEST(test_quantiles_match_a_sorted_array)
 		exact = samples[(SAMPLES * permilles[i] + 999) / 1000 - 1];
 		found = histogram_quantile_ns(plain, permilles[i]);
 		ck_assert_msg(found >= exact - exact / 32 - 1 && found <= exact + exact / 32 + 1,
-			      "seed %d, %u/1000: exact %lu, found %lu", _i, permilles[i], exact, found);
+			      "seed %d, %u/1000: exact %lu, found %lu", _i, permilles[i], exact,
+			      found);
 	}
 }
 END_TEST

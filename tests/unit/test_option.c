@@ -51,7 +51,8 @@ static int parse(const char *line, struct target *target, int *ret_first, bool *
 		argv[argc++] = word;
 	argv[argc] = NULL;
 	memset(target, 0, sizeof(*target));
-	return option_parse(specs, ARRAY_COUNT(specs), argc, argv, target, ret_first, ret_help, why);
+	return option_parse(specs, ARRAY_COUNT(specs), argc, argv, target, ret_first, ret_help,
+			    why);
 }
 
 START_TEST(test_takes_values_in_both_spellings)

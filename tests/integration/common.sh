@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+# Sourced by the tests of this folder: a work folder that goes away, and words for failing.
+# $PERDURE, $TEST_PROGRAMS, $SOURCE_ROOT, $BUILD_ROOT and $SANITIZED come from tests/meson.build.
+set -eu
+
+WORK=$(mktemp -d "${TMPDIR:-/tmp}/perdure-test.XXXXXX")
+STARTED= # processes that the test started and that are to be gone at its end
+clean_up() {
+	status=$?
+	for pid in $STARTED; do
+		kill -KILL "$pid" 2> /dev/null || true
+	done
+	rm -rf "$WORK"
+	exit $status
+}
+trap clean_up EXIT
+trap 'exit 1' INT TERM HUP
+
+fail() {
+	echo "FAILED: $*" >&2
+	exit 1
+}
+
+skip() {
+	echo "$*"
+	exit 77
+}
+
+# wait_for SECONDS COMMAND...: until the command succeeds.
+wait_for() {
+	left=$(($1 * 20))
+	shift
+	until "$@"; do
+		[ $left -gt 0 ] || return 1
+		left=$((left - 1))
+		sleep 0.05
+	done
+}
+
+is_gone() {
+	# A zombie has ended too.
+	! grep -q '^State:[[:space:]]*[^Z]' "/proc/$1/status" 2> /dev/null
+}
+
+# The launcher alone, with a library in the program that does nothing: for tests of the launcher's
+# conduct in sanitizer builds, whose preload library a plain program cannot load.
+use_empty_preload() {
+	mkdir -p "$WORK/modules"
+	echo 'int perdure_nothing;' | cc -shared -fPIC -x c - -o "$WORK/modules/libperdure-preload.so"
+	PERDURE_MODULE_DIR=$WORK/modules
+	export PERDURE_MODULE_DIR
+}
+
+[ "${SANITIZED:-0}" = 0 ] || use_empty_preload
