@@ -120,8 +120,8 @@ static void run(enum backing_verb verb, uint32_t page_count)
 	start_ns = latency_now_ns();
 	for (uint64_t done = 0; done < count; done += depth) {
 		for (unsigned int i = 0; i < depth; i++) {
-			uint64_t at = verb == BACKING_STORE ? done + i
-							    : pattern_mix(done + i) % runs;
+			uint64_t at =
+				verb == BACKING_STORE ? done + i : pattern_mix(done + i) % runs;
 
 			start(i, verb, at * page_count, page_count);
 		}
@@ -129,8 +129,9 @@ static void run(enum backing_verb verb, uint32_t page_count)
 			finish(i);
 	}
 	wall_ns = latency_now_ns() - start_ns;
-	printf("{\"uri\": \"%s\", \"verb\": \"%s\", \"pages\": %u, \"depth\": %u, \"operations\": %" PRIu64
-	       ", \"mean_ns\": %.1f, \"p50_ns\": %.1f, \"p99_ns\": %.1f, \"mb_s\": %.1f}\n",
+	printf("{\"uri\": \"%s\", \"verb\": \"%s\", \"pages\": %u, \"depth\": %u"
+	       ", \"operations\": %" PRIu64 ", \"mean_ns\": %.1f, \"p50_ns\": %.1f"
+	       ", \"p99_ns\": %.1f, \"mb_s\": %.1f}\n",
 	       uri, verb == BACKING_STORE ? "store" : "fetch", page_count, depth, count,
 	       (double)latency.sum_ns / (double)latency.count,
 	       latency_percentile(&latency, 0.50, 0), latency_percentile(&latency, 0.99, 0),

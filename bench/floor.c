@@ -30,7 +30,7 @@
 #include <unistd.h>
 
 #define THREADS_MAX 16
-#define REGION_PAGES 8192 /* a power of two: the scattered order is a multiplication by an odd number */
+#define REGION_PAGES 8192 /* a power of two, so that an odd step scatters its pages */
 #define ORDER_STEP 4099
 #define EXIT_USAGE 2
 #define EXIT_SKIP 77
@@ -142,8 +142,8 @@ static void *handler_main(void *argument)
 		if (got != sizeof(message))
 			die("read from the userfaultfd");
 		if (message.event == UFFD_EVENT_PAGEFAULT)
-			serve(handler, (message.arg.pagefault.address - (uintptr_t)region) >>
-					       PAGE_SHIFT);
+			serve(handler,
+			      (message.arg.pagefault.address - (uintptr_t)region) >> PAGE_SHIFT);
 	}
 	return NULL;
 }
@@ -308,8 +308,8 @@ static void usage(const char *text)
 {
 	fprintf(stderr, "floor: cannot use \"%s\"\n", text);
 	fprintf(stderr, "usage: floor [--transport local|ring|shm|tcp] [--install copy|move]\n"
-			"             [--threads 1|2|4|8|16] [--cpu LIST] [--far-cpu N] [--rounds N]\n"
-			"             [--handlers N]\n");
+			"             [--threads 1|2|4|8|16] [--cpu LIST] [--far-cpu N]\n"
+			"             [--rounds N] [--handlers N]\n");
 	exit(EXIT_USAGE);
 }
 

@@ -23,9 +23,9 @@
  * other side may be waiting for this very CPU, and would get it only at the end of a time slice.
  */
 #define YIELD_SPINS 128
-#define CHANNEL_DEPTH 1	      /* one fault, one fetch */
+#define CHANNEL_DEPTH 1 /* one fault, one fetch */
 
-/* A request is the page's number plus one; 0: none. The far side stores 0 after the page's bytes. */
+/* A request is the page's number plus one; the far side stores 0 after the page's bytes. */
 struct ring_slot {
 	_Alignas(PAGE_BYTES) _Atomic uint64_t request;
 	_Alignas(PAGE_BYTES) uint8_t page[PAGE_BYTES];

@@ -28,8 +28,8 @@
 #include <sys/mman.h>
 
 #define THREADS_MAX 16
-#define REGION_PAGES_MAX ((16 * GIB) >> PAGE_SHIFT) /* one byte of generation each, in static data */
-#define STREAM_RUN_PAGES 16 /* a stream is timed by 64 KiB: the clock must not be what is measured */
+#define REGION_PAGES_MAX ((16 * GIB) >> PAGE_SHIFT) /* a byte of static data each */
+#define STREAM_RUN_PAGES 16 /* a stream is timed by 64 KiB, so that the clock costs little */
 /* Shorter touches found the page local: a miss of caches and TLB is less, a page fault more. */
 #define FAR_NS_MIN 1500
 
@@ -347,8 +347,8 @@ static void usage(const char *complaint, const char *text)
 {
 	fprintf(stderr, "touch: %s \"%s\"\n", complaint, text);
 	fprintf(stderr,
-		"usage: touch [--size MIB] [--phases LIST] [--threads N] [--cpu LIST] [--touches N]\n"
-		"             [--seconds S] [--seed N] [--data words|text|random]\n");
+		"usage: touch [--size MIB] [--phases LIST] [--threads N] [--cpu LIST]\n"
+		"             [--touches N] [--seconds S] [--seed N] [--data words|text|random]\n");
 	exit(EXIT_USAGE);
 }
 
