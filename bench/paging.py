@@ -21,6 +21,9 @@ START_SECONDS_MAX = 10
 # Past any row: a touch of the slowest kernel swap is limited by touch's own --seconds.
 ROW_SECONDS_MAX = 300
 SAMPLE_SECONDS = 0.2
+# Of uniform random touches with a quarter local, three quarters are far; fewer than this: nothing
+# limited the memory, and the row would flatter whoever did not page.
+FAR_SHARE_MIN = 0.5
 
 
 class Failed(Exception):
@@ -62,6 +65,20 @@ def run_program(command, what, watch=None):
     if process.returncode:
         raise Failed(f"{what}: exit {process.returncode}: {words}")
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def check_paged(lines, what):
+    for line in lines:
+        if line["phase"] == "random_read" and line["far"] < FAR_SHARE_MIN * line["touches"]:
+            raise Failed(f"{what}: did not page: {line['far']} of {line['touches']} random "
+                         "touches were far")
+
+
+def check_report(report, what):
+    """The limit held by the program's own count; tests watch it from outside."""
+    highest, limit = report.get("local_bytes_max", 0), report.get("local_bytes_limit", 0)
+    if highest > limit:
+        raise Failed(f"{what}: {highest} bytes were local, the limit is {limit}")
 
 
 class Node:
@@ -160,7 +177,10 @@ class Paging:
         if backing.startswith("node"):
             wrap += ["--key-file", str(self.key_file)]
         lines = run_program(wrap + ["--"] + command, f"perdure {backing}")
-        return lines, json.loads(report.read_text())
+        found = json.loads(report.read_text())
+        check_paged(lines, f"perdure {backing}")
+        check_report(found, f"perdure {backing}")
+        return lines, found
 
     def native(self, command):
         return run_program(command, "native")
@@ -177,6 +197,7 @@ class Paging:
                     ratios.append(swap.zram_fill(block))
 
             lines = run_program(prefix + command, f"swap {kind}", watch)
+            check_paged(lines, f"swap {kind}")
         return lines, max(ratios)[1] if ratios else None
 
     def floor(self, transport, install, threads, pinned):

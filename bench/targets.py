@@ -30,7 +30,7 @@ def _verdict(name, measured, limit, at_most, words):
 
 
 def _ratio(above, below):
-    return above / below if above is not None and below else None
+    return above / below if above and below else None
 
 
 def _best(medians, rows, phase, metric, choose):
