@@ -215,8 +215,9 @@ int run_child_pass_on(const struct run_child *child)
 	prctl(PR_SET_DUMPABLE, 0);
 	sigemptyset(&one);
 	sigaddset(&one, signal);
+	sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
 	kill(getpid(), signal);
 	sigprocmask(SIG_UNBLOCK, &one, NULL);
-	/* Ignored, or of no effect on this process: say it as shells do. */
+	/* Of no effect on this process: say it as shells do. */
 	return 128 + signal;
 }
