@@ -81,7 +81,12 @@ struct backing_options {
 struct backing_ops {
 	const char *scheme; /* "mem", "file", "node", "delay", "error" */
 
-	/* `rest` is the URI behind "scheme:". On success the caller owns *ret_backing. */
+	/*
+	 * Understands `rest`, the URI behind "scheme:", without opening anything: 0 or -EINVAL in
+	 * words (backing/uri.h makes them). NULL: only open() can tell.
+	 */
+	int (*check)(const char *rest, struct error *why);
+	/* `rest` has passed check(). On success the caller owns *ret_backing; its uri is set later. */
 	int (*open)(const char *rest, const struct backing_options *options,
 		    struct backing **ret_backing, struct error *why);
 	/* Ends the session if this process is its last user. All channels are closed before. */
@@ -91,7 +96,11 @@ struct backing_ops {
 	 * -ENOSPC with the reason in words when there is no room; other errors mean it is gone.
 	 */
 	int (*reserve)(struct backing *backing, uint64_t slot_count, struct error *why);
-	/* In a forked child, or when another process began a new session: joins `ticket`'s. */
+	/*
+	 * In a forked child, or when another process began a new session: joins `ticket`'s. NULL or
+	 * the backing's own ticket: the session that it has. Channels opened before it are of no use
+	 * in a child any more; channel_close() frees what is left of them and is optional.
+	 */
 	int (*reattach)(struct backing *backing, const uint8_t *ticket, struct error *why);
 
 	int (*channel_open)(struct backing *backing, struct backing_channel **ret_channel,

@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backing/mem_pool.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cpu.h"
+#include "base/own_memory.h"
+#include "base/units.h"
+
+#define NO_CHUNK UINT32_MAX
+#define CLASS_NONE 0 /* a free chunk; fresh memory is zero, so never-used chunks are free */
+
+#define CHUNK_BITMAP_WORDS 14
+#define CHUNK_BITMAP_OBJECTS (CHUNK_BITMAP_WORDS * 64)
+
+/* Trying this often costs less than one sleep, and the section is rarely longer. */
+#define LOCK_SPINS 200
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/*
+ * Steps of about an eighth of a power of two, multiples of 64: a compressed page wastes 6 % on the
+ * average. Nothing between 3072 and a page: such pages are stored as they are.
+ */
+static const uint16_t class_bytes[] = {
+	[CLASS_NONE] = 0, 64,	128,  192,  256,  320,	384,  448,  512,  640,	768,  896,  1024, 1152,
+	1280,		  1408, 1536, 1664, 1792, 1920, 2048, 2304, 2560, 2816, 3072, 4096,
+};
+
+#define CLASS_COUNT ARRAY_COUNT(class_bytes)
+
+struct mem_chunk {
+	_Atomic uint8_t class; /* changes under the locks of that class and of the chunks */
+	/* Under the class's lock; `next` of a free chunk under the lock of the chunks. */
+	uint16_t used;
+	uint16_t hint; /* bitmap words before it are full */
+	uint32_t next;
+	uint32_t prev;
+	uint64_t bitmap[CHUNK_BITMAP_WORDS];
+};
+_Static_assert(sizeof(struct mem_chunk) == 128, "metadata is 0.05 % of the arena");
+
+struct mem_class {
+	alignas(128) pthread_mutex_t lock;
+	uint32_t partial; /* chunks of this class with room, newest first */
+};
+
+struct mem_pool_shared {
+	struct mem_class classes[CLASS_COUNT];
+	alignas(128) pthread_mutex_t chunk_lock;
+	uint32_t chunk_count_max;
+	uint32_t free;		     /* under chunk_lock: chunks of CLASS_NONE below `top` */
+	_Atomic uint32_t top;	     /* under chunk_lock: chunks from here on were never used */
+	_Atomic uint32_t used_count; /* under chunk_lock: chunks with a class */
+	alignas(128) struct mem_chunk chunks[];
+};
+
+static uint32_t class_of(uint32_t bytes)
+{
+	uint32_t class = 1;
+
+	assert(bytes > 0 && bytes <= PAGE_BYTES);
+	while (class_bytes[class] < bytes)
+		class++;
+	return class;
+}
+
+static uint32_t class_object_count(uint32_t class)
+{
+	uint32_t count = MEM_CHUNK_BYTES / class_bytes[class];
+	uint32_t bitmap_bytes;
+
+	if (count <= CHUNK_BITMAP_OBJECTS)
+		return count;
+	/* The first objects' room holds the bitmap of all. */
+	bitmap_bytes = (count + 63) / 64 * 8;
+	return count - (bitmap_bytes + class_bytes[class] - 1) / class_bytes[class];
+}
+
+static uint8_t *chunk_start(const struct mem_pool *pool, uint32_t index)
+{
+	return pool->arena + (uint64_t)index * MEM_CHUNK_BYTES;
+}
+
+static uint64_t *chunk_bitmap(const struct mem_pool *pool, uint32_t index, uint32_t class)
+{
+	if (MEM_CHUNK_BYTES / class_bytes[class] <= CHUNK_BITMAP_OBJECTS)
+		return pool->shared->chunks[index].bitmap;
+	return (uint64_t *)chunk_start(pool, index);
+}
+
+/* Where object 0 begins in its chunk. */
+static uint32_t class_first_byte(uint32_t class)
+{
+	uint32_t whole = MEM_CHUNK_BYTES / class_bytes[class];
+
+	return (whole - class_object_count(class)) * class_bytes[class];
+}
+
+static uint32_t count_objects(const struct mem_pool *pool, uint32_t index, uint32_t class)
+{
+	const uint64_t *bitmap = chunk_bitmap(pool, index, class);
+	uint32_t word_count = (class_object_count(class) + 63) / 64;
+	uint32_t used = 0;
+
+	for (uint32_t i = 0; i < word_count; i++)
+		used += (uint32_t)__builtin_popcountll(bitmap[i]);
+	return used;
+}
+
+static void partial_add(struct mem_pool *pool, uint32_t class, uint32_t index)
+{
+	struct mem_class *of = &pool->shared->classes[class];
+	struct mem_chunk *chunk = &pool->shared->chunks[index];
+
+	chunk->prev = NO_CHUNK;
+	chunk->next = of->partial;
+	if (of->partial != NO_CHUNK)
+		pool->shared->chunks[of->partial].prev = index;
+	of->partial = index;
+}
+
+static void partial_remove(struct mem_pool *pool, uint32_t class, uint32_t index)
+{
+	struct mem_chunk *chunk = &pool->shared->chunks[index];
+
+	if (chunk->prev != NO_CHUNK)
+		pool->shared->chunks[chunk->prev].next = chunk->next;
+	else
+		pool->shared->classes[class].partial = chunk->next;
+	if (chunk->next != NO_CHUNK)
+		pool->shared->chunks[chunk->next].prev = chunk->prev;
+}
+
+/* The dead owner may have been anywhere in a section behind the class's lock. */
+static void recover_class(struct mem_pool *pool, uint32_t class)
+{
+	uint32_t top = atomic_load(&pool->shared->top);
+
+	pool->shared->classes[class].partial = NO_CHUNK;
+	for (uint32_t i = 0; i < top; i++) {
+		struct mem_chunk *chunk = &pool->shared->chunks[i];
+
+		if (atomic_load_explicit(&chunk->class, memory_order_relaxed) != class)
+			continue;
+		chunk->used = (uint16_t)count_objects(pool, i, class);
+		chunk->hint = 0;
+		if (chunk->used < class_object_count(class))
+			partial_add(pool, class, i);
+	}
+}
+
+static void recover_chunks(struct mem_pool *pool)
+{
+	struct mem_pool_shared *shared = pool->shared;
+	uint32_t top = atomic_load(&shared->top);
+	uint32_t used_count = 0;
+
+	shared->free = NO_CHUNK;
+	for (uint32_t i = 0; i < top; i++) {
+		if (atomic_load_explicit(&shared->chunks[i].class, memory_order_relaxed) !=
+		    CLASS_NONE) {
+			used_count++;
+			continue;
+		}
+		shared->chunks[i].next = shared->free;
+		shared->free = i;
+	}
+	atomic_store(&shared->used_count, used_count);
+}
+
+static int lock_within_limit(pthread_mutex_t *lock)
+{
+	struct timespec until;
+	int err;
+
+	for (int i = 0; i < LOCK_SPINS; i++) {
+		err = pthread_mutex_trylock(lock);
+		if (err != EBUSY)
+			return -err;
+		cpu_pause();
+	}
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += MEM_LOCK_WAIT_MS * 1000000l;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	return -pthread_mutex_timedlock(lock, &until);
+}
+
+/* 0 or -ETIMEDOUT. */
+static int lock_class(struct mem_pool *pool, uint32_t class)
+{
+	pthread_mutex_t *lock = &pool->shared->classes[class].lock;
+	int err = lock_within_limit(lock);
+
+	if (err == -EOWNERDEAD) {
+		recover_class(pool, class);
+		err = -pthread_mutex_consistent(lock);
+	}
+	return err;
+}
+
+static int lock_chunks(struct mem_pool *pool)
+{
+	int err = lock_within_limit(&pool->shared->chunk_lock);
+
+	if (err == -EOWNERDEAD) {
+		recover_chunks(pool);
+		err = -pthread_mutex_consistent(&pool->shared->chunk_lock);
+	}
+	return err;
+}
+
+/* Under the class's lock, the chunk on no list and empty. */
+static int give_chunk(struct mem_pool *pool, uint32_t index)
+{
+	struct mem_pool_shared *shared = pool->shared;
+	int err;
+
+	/* While it still has its class: once it is free, another's bytes may be in it. */
+	syscall(SYS_madvise, chunk_start(pool, index), MEM_CHUNK_BYTES, MADV_REMOVE);
+	err = lock_chunks(pool);
+	if (err)
+		return err;
+	atomic_store_explicit(&shared->chunks[index].class, CLASS_NONE, memory_order_relaxed);
+	shared->chunks[index].next = shared->free;
+	shared->free = index;
+	atomic_fetch_sub(&shared->used_count, 1);
+	pthread_mutex_unlock(&shared->chunk_lock);
+	return 0;
+}
+
+/* Under the class's lock. The chunk comes back on the class's list. */
+static int take_chunk(struct mem_pool *pool, uint32_t class)
+{
+	struct mem_pool_shared *shared = pool->shared;
+	uint32_t index;
+	int err = lock_chunks(pool);
+
+	if (err)
+		return err;
+	index = shared->free;
+	if (index != NO_CHUNK) {
+		shared->free = shared->chunks[index].next;
+	} else if (shared->top < shared->chunk_count_max) {
+		/* Counted first: a chunk with a class is always below `top`, where recovery looks. */
+		index = atomic_fetch_add(&shared->top, 1);
+	} else {
+		pthread_mutex_unlock(&shared->chunk_lock);
+		return -ENOSPC;
+	}
+	atomic_store_explicit(&shared->chunks[index].class, (uint8_t)class, memory_order_relaxed);
+	atomic_fetch_add(&shared->used_count, 1);
+	pthread_mutex_unlock(&shared->chunk_lock);
+
+	shared->chunks[index].used = 0;
+	shared->chunks[index].hint = 0;
+	/*
+	 * All pages at once cost a fraction of a fault each, and a host without memory says so here
+	 * instead of killing somebody later. Kernels before 5.14 do not know the call.
+	 */
+	if (syscall(SYS_madvise, chunk_start(pool, index), MEM_CHUNK_BYTES, MADV_POPULATE_WRITE) &&
+	    errno != EINVAL) {
+		if (!give_chunk(pool, index))
+			return -ENOSPC;
+	}
+	partial_add(pool, class, index);
+	return 0;
+}
+
+/* Under the class's lock: one object of the first chunk with room. */
+static uint64_t take_object(struct mem_pool *pool, uint32_t class)
+{
+	uint32_t index = pool->shared->classes[class].partial;
+	struct mem_chunk *chunk = &pool->shared->chunks[index];
+	uint64_t *bitmap = chunk_bitmap(pool, index, class);
+	uint32_t word = chunk->hint;
+	uint32_t object;
+
+	while (bitmap[word] == UINT64_MAX)
+		word++;
+	object = word * 64 + (uint32_t)__builtin_ctzll(~bitmap[word]);
+	assert(object < class_object_count(class));
+	chunk->hint = (uint16_t)word;
+	bitmap[word] |= 1ull << (object % 64);
+	if (++chunk->used == class_object_count(class))
+		partial_remove(pool, class, index);
+	return (uint64_t)index * MEM_CHUNK_BYTES + class_first_byte(class) +
+	       (uint64_t)object * class_bytes[class];
+}
+
+static int alloc_in_class(struct mem_pool *pool, uint32_t class, bool may_grow,
+			  uint64_t *ret_offset)
+{
+	struct mem_class *of = &pool->shared->classes[class];
+	int err = lock_class(pool, class);
+
+	if (err)
+		return err;
+	if (of->partial == NO_CHUNK)
+		err = may_grow ? take_chunk(pool, class) : -ENOSPC;
+	if (!err)
+		*ret_offset = take_object(pool, class);
+	pthread_mutex_unlock(&of->lock);
+	return err;
+}
+
+int mem_pool_alloc(struct mem_pool *pool, uint32_t bytes, uint64_t *ret_offset)
+{
+	uint32_t class = class_of(bytes);
+	int err = alloc_in_class(pool, class, true, ret_offset);
+
+	/* Full: room in a chunk of larger objects is better than none. */
+	while (err == -ENOSPC && ++class < CLASS_COUNT)
+		err = alloc_in_class(pool, class, false, ret_offset);
+	return err;
+}
+
+static void free_object(struct mem_pool *pool, uint32_t index, uint32_t class, uint32_t object)
+{
+	struct mem_chunk *chunk = &pool->shared->chunks[index];
+	uint64_t *bitmap = chunk_bitmap(pool, index, class);
+	uint64_t bit = 1ull << (object % 64);
+
+	assert(bitmap[object / 64] & bit);
+	bitmap[object / 64] &= ~bit;
+	if (object / 64 < chunk->hint)
+		chunk->hint = (uint16_t)(object / 64);
+	if (chunk->used-- == class_object_count(class))
+		partial_add(pool, class, index);
+	/* The last chunk with room stays, or a load at the edge would give and take it for ever. */
+	if (chunk->used == 0 && (chunk->next != NO_CHUNK || chunk->prev != NO_CHUNK)) {
+		partial_remove(pool, class, index);
+		if (give_chunk(pool, index))
+			partial_add(pool, class, index);
+	}
+}
+
+void mem_pool_free(struct mem_pool *pool, uint64_t offset)
+{
+	uint32_t index = (uint32_t)(offset / MEM_CHUNK_BYTES);
+	/* An allocated object holds its chunk's class still, so it may be read before the lock. */
+	uint32_t class = atomic_load_explicit(&pool->shared->chunks[index].class,
+					      memory_order_relaxed);
+	uint32_t in_chunk = (uint32_t)(offset % MEM_CHUNK_BYTES);
+
+	assert(class != CLASS_NONE && class < CLASS_COUNT);
+	if (lock_class(pool, class))
+		return;
+	free_object(pool, index, class, (in_chunk - class_first_byte(class)) / class_bytes[class]);
+	pthread_mutex_unlock(&pool->shared->classes[class].lock);
+}
+
+uint32_t mem_pool_object_bytes(const struct mem_pool *pool, uint64_t offset)
+{
+	const struct mem_chunk *chunk = &pool->shared->chunks[offset / MEM_CHUNK_BYTES];
+
+	return class_bytes[atomic_load_explicit(&chunk->class, memory_order_relaxed)];
+}
+
+uint64_t mem_pool_bytes_held(const struct mem_pool *pool)
+{
+	return atomic_load(&pool->shared->used_count) * MEM_CHUNK_BYTES;
+}
+
+static int init_lock(pthread_mutex_t *lock)
+{
+	pthread_mutexattr_t attributes;
+	int err = pthread_mutexattr_init(&attributes);
+
+	if (err)
+		return -err;
+	pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+	pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+	err = pthread_mutex_init(lock, &attributes);
+	pthread_mutexattr_destroy(&attributes);
+	return -err;
+}
+
+static int init_shared(struct mem_pool_shared *shared, uint32_t chunk_count)
+{
+	int err = init_lock(&shared->chunk_lock);
+
+	for (uint32_t i = 0; !err && i < CLASS_COUNT; i++) {
+		shared->classes[i].partial = NO_CHUNK;
+		err = init_lock(&shared->classes[i].lock);
+	}
+	shared->free = NO_CHUNK;
+	shared->chunk_count_max = chunk_count;
+	return err;
+}
+
+int mem_pool_create(uint64_t bytes_max, struct mem_pool *ret_pool, struct error *why)
+{
+	uint64_t chunk_count = (bytes_max + MEM_CHUNK_BYTES - 1) / MEM_CHUNK_BYTES;
+	size_t head_bytes = sizeof(struct mem_pool_shared) + chunk_count * sizeof(struct mem_chunk);
+	struct mem_pool pool = {.arena_bytes = chunk_count * MEM_CHUNK_BYTES};
+	char text[UNITS_TEXT_BYTES];
+	void *memory;
+	int err;
+
+	assert(bytes_max >= MEM_POOL_BYTES_MIN && bytes_max <= MEM_POOL_BYTES_MAX);
+	head_bytes = (head_bytes + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
+	pool.mapped_bytes = head_bytes + pool.arena_bytes;
+	err = own_memory_map_shared(pool.mapped_bytes, &memory);
+	if (err)
+		return error_set(why, err,
+				 "cannot map a pool of %s: %s; name a smaller one (mem:SIZE), or see "
+				 "vm.overcommit_memory and ulimit -v",
+				 format_size(bytes_max, text), strerror(-err));
+	pool.shared = memory;
+	pool.arena = (uint8_t *)memory + head_bytes;
+	err = init_shared(pool.shared, (uint32_t)chunk_count);
+	if (err) {
+		own_memory_unmap(memory, pool.mapped_bytes);
+		return error_set(why, err, "cannot make the pool's locks: %s", strerror(-err));
+	}
+	*ret_pool = pool;
+	return 0;
+}
+
+void mem_pool_destroy(struct mem_pool *pool)
+{
+	own_memory_unmap(pool->shared, pool->mapped_bytes);
+	*pool = (struct mem_pool){0};
+}
+
+static int audit_lists(struct mem_pool *pool)
+{
+	const struct mem_pool_shared *shared = pool->shared;
+	uint64_t listed = 0;
+
+	for (uint32_t class = 1; class < CLASS_COUNT; class++) {
+		uint32_t prev = NO_CHUNK;
+
+		for (uint32_t i = shared->classes[class].partial; i != NO_CHUNK;
+		     i = shared->chunks[i].next) {
+			const struct mem_chunk *chunk = &shared->chunks[i];
+
+			if (i >= shared->top || chunk->class != class || chunk->prev != prev ||
+			    chunk->used >= class_object_count(class) || ++listed > shared->top)
+				return -EBADMSG;
+			prev = i;
+		}
+	}
+	for (uint32_t i = shared->free; i != NO_CHUNK; i = shared->chunks[i].next) {
+		if (i >= shared->top || shared->chunks[i].class != CLASS_NONE ||
+		    ++listed > shared->top)
+			return -EBADMSG;
+	}
+	/* With the full chunks, which are on no list, these are all. */
+	for (uint32_t i = 0; i < shared->top; i++) {
+		uint32_t class = shared->chunks[i].class;
+
+		if (class != CLASS_NONE && shared->chunks[i].used == class_object_count(class))
+			listed++;
+	}
+	return listed == shared->top ? 0 : -EBADMSG;
+}
+
+int64_t mem_pool_audit(struct mem_pool *pool)
+{
+	const struct mem_pool_shared *shared = pool->shared;
+	uint32_t used_count = 0;
+	int64_t objects = 0;
+
+	/* Taking each lock once lets the recovery of those that a dead owner left happen. */
+	for (uint32_t class = 1; class < CLASS_COUNT; class++) {
+		if (lock_class(pool, class))
+			return -EBADMSG;
+		pthread_mutex_unlock(&pool->shared->classes[class].lock);
+	}
+	if (lock_chunks(pool))
+		return -EBADMSG;
+	pthread_mutex_unlock(&pool->shared->chunk_lock);
+	for (uint32_t i = 0; i < shared->top; i++) {
+		uint32_t class = shared->chunks[i].class;
+
+		if (class == CLASS_NONE)
+			continue;
+		used_count++;
+		if (count_objects(pool, i, class) != shared->chunks[i].used)
+			return -EBADMSG;
+		objects += shared->chunks[i].used;
+	}
+	if (used_count != shared->used_count || audit_lists(pool))
+		return -EBADMSG;
+	return objects;
+}
