@@ -70,6 +70,7 @@ static int cpus[THREADS_MAX];
 static unsigned int cpu_count;
 static int far_cpu = -1;
 static unsigned int handlers_max = FLOOR_LINKS_MAX;
+static bool batch_handlers;
 
 static int uffd;
 static uint8_t *region;
@@ -127,6 +128,18 @@ static void serve(struct handler *handler, uint64_t page)
 		die("UFFDIO_COPY");
 }
 
+/*
+ * The kernel wakes every reader of the userfaultfd. Under SCHED_BATCH a woken handler does not
+ * preempt what runs on its CPU, so only the CPU of the faulting thread, which sleeps, runs one.
+ */
+static void be_patient(void)
+{
+	struct sched_param parameter = { 0 };
+
+	if (batch_handlers && sched_setscheduler(0, SCHED_BATCH, &parameter))
+		die("a handler's scheduling policy");
+}
+
 /* Each page has one faulting thread, so no fault is seen by two handlers. */
 static void *handler_main(void *argument)
 {
@@ -134,6 +147,7 @@ static void *handler_main(void *argument)
 	struct uffd_msg message;
 
 	pin_to(handler->cpu);
+	be_patient();
 	for (;;) {
 		ssize_t got = read(uffd, &message, sizeof(message));
 
@@ -309,7 +323,7 @@ static void usage(const char *text)
 	fprintf(stderr, "floor: cannot use \"%s\"\n", text);
 	fprintf(stderr, "usage: floor [--transport local|ring|shm|tcp] [--install copy|move]\n"
 			"             [--threads 1|2|4|8|16] [--cpu LIST] [--far-cpu N]\n"
-			"             [--rounds N] [--handlers N]\n");
+			"             [--rounds N] [--handlers N] [--batch-handlers]\n");
 	exit(EXIT_USAGE);
 }
 
@@ -335,6 +349,8 @@ static void parse_option(int letter, char *text)
 		thread_count = parse_count(text, THREADS_MAX);
 	else if (letter == 'f')
 		far_cpu = (int)parse_count(text, CPU_SETSIZE - 1);
+	else if (letter == 'b')
+		batch_handlers = true;
 	else if (letter == 'h')
 		handlers_max = parse_count(text, FLOOR_LINKS_MAX);
 	else if (letter == 'r')
@@ -353,6 +369,7 @@ static void parse_options(int argc, char **argv)
 		{ "threads", required_argument, NULL, 't' },
 		{ "cpu", required_argument, NULL, 'c' },
 		{ "far-cpu", required_argument, NULL, 'f' },
+		{ "batch-handlers", no_argument, NULL, 'b' },
 		{ "handlers", required_argument, NULL, 'h' },
 		{ "rounds", required_argument, NULL, 'r' },
 		{ 0 },

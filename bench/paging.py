@@ -156,13 +156,13 @@ class Paging:
         return command
 
     def far_uri(self, backing):
-        """mem, file, node-shm, node-tcp and node-shm-unpinned, as --far takes them."""
+        """mem, file, node-TRANSPORT and node-TRANSPORT-unpinned, as --far takes them."""
         if backing == "mem":
             return "mem:"
         if backing == "file":
             return f"file:{self.work / 'far'}"
         place = self.node_uris["unpinned" if backing.endswith("unpinned") else "pinned"]
-        transport = "tcp" if "tcp" in backing else "shm"
+        transport = backing.split("-")[1]
         return self.settings["node_uri"].format(address=place, transport=transport)
 
     def perdure(self, backing, command):
@@ -203,7 +203,9 @@ class Paging:
     def floor(self, transport, install, threads, pinned):
         if not self.tools["floor"]:
             raise Failed("the build directory has no floor")
-        command = [self.tools["floor"], "--transport", transport, "--install", install]
+        # The floor is not installed beside the fabric's module, so it is told where that lies.
+        command = ["env", f"PERDURE_MODULE_DIR={self.tools['module_dir']}"]
+        command += [self.tools["floor"], "--transport", transport, "--install", install]
         command += ["--threads", str(threads), "--rounds", str(self.settings["floor_rounds"])]
         if pinned:
             command += ["--cpu", ",".join(str(i) for i in range(min(os.cpu_count(), threads)))]
