@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backing/node_channel.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+
+/* Completions taken at a time: more would wait longer for the first to be told. */
+#define POLL_BATCH 8
+/* A look at the control connection costs a system call, so it is one in so many fruitless polls. */
+#define POLLS_PER_LOOK 1024
+/* shm: the worker's queue takes 1024 notes; half of it, so that it is awake before it is full. */
+#define OPERATIONS_PER_RING 512
+#define PROBE_PAUSE_NS 20000
+#define NS_PER_MS 1000000u
+
+static void channel_break(struct node_channel *channel, int error)
+{
+	channel->broken = error;
+	for (unsigned i = 0; i < BACKING_CHANNEL_DEPTH; i++) {
+		struct node_operation *operation = &channel->operations[i];
+
+		if (!operation->io)
+			continue;
+		operation->io->result = error;
+		operation->io = NULL;
+	}
+	channel->in_flight = 0;
+}
+
+static void finish(struct node_channel *channel, const struct fabric_done *done)
+{
+	struct node_operation *operation = (struct node_operation *)done->context;
+
+	if (!operation) {
+		channel_break(channel, done->result);
+		return;
+	}
+	assert(operation->io);
+	operation->io->result = done->result;
+	operation->io = NULL;
+	operation->next_free = channel->free;
+	channel->free = operation;
+	channel->in_flight--;
+}
+
+void node_channel_poll(struct backing_channel *base)
+{
+	struct node_channel *channel = (struct node_channel *)base;
+	struct fabric_done done[POLL_BATCH];
+	int count;
+
+	if (channel->broken || !channel->in_flight)
+		return;
+	count = channel->fabric->ops->poll(channel->fabric, done, POLL_BATCH);
+	if (count < 0)
+		channel_break(channel, count);
+	for (int i = 0; i < count && !channel->broken; i++)
+		finish(channel, &done[i]);
+	if (count > 0)
+		channel->idle_polls = 0;
+	else if (!channel->broken && ++channel->idle_polls % POLLS_PER_LOOK == 0 &&
+		 node_control_is_closed(&channel->node->control))
+		channel_break(channel, -ECONNRESET);
+}
+
+static void ring(struct node_channel *channel)
+{
+	channel->unrung = 0;
+	if (channel->node->transport == FABRIC_SHM && !node_control_ring(&channel->node->control))
+		channel_break(channel, -ECONNRESET);
+}
+
+static int start(struct node_channel *channel, struct node_operation *operation,
+		 struct backing_io *io)
+{
+	const struct fabric_ops *ops = channel->fabric->ops;
+	uint64_t offset = PAGE_BYTES + io->slot * PAGE_BYTES; /* behind the door */
+	size_t bytes = io->page_count * PAGE_BYTES;
+
+	if (io->verb == BACKING_FETCH)
+		return ops->read(channel->fabric, io->pages, bytes, offset, &operation->context);
+	return ops->write(channel->fabric, io->pages, bytes, offset, &operation->context);
+}
+
+int node_channel_submit(struct backing_channel *base, struct backing_io *io)
+{
+	struct node_channel *channel = (struct node_channel *)base;
+	struct node_operation *operation = channel->free;
+	int ret;
+
+	assert(io->page_count > 0 && io->page_count <= BACKING_IO_PAGES_MAX);
+	if (channel->broken)
+		return channel->broken;
+	if (io->slot + io->page_count >
+	    atomic_load_explicit(&channel->node->slot_count, memory_order_relaxed))
+		return -EINVAL;
+	if (!operation)
+		return -EAGAIN;
+	io->result = BACKING_PENDING;
+	ret = start(channel, operation, io);
+	if (ret == -EAGAIN)
+		ring(channel);
+	else if (ret)
+		channel_break(channel, ret);
+	if (ret)
+		return channel->broken ? channel->broken : ret;
+	channel->free = operation->next_free;
+	operation->io = io;
+	channel->in_flight++;
+	channel->idle_polls = 0;
+	if (++channel->unrung == OPERATIONS_PER_RING)
+		ring(channel);
+	return 0;
+}
+
+static void pause_probe(void)
+{
+	struct timespec time = { .tv_nsec = PROBE_PAUSE_NS };
+
+	nanosleep(&time, NULL);
+}
+
+/* The first read of a channel, which makes its connection. */
+static int read_door(struct node_channel *channel, uint64_t *ret_key, uint64_t until_ns)
+{
+	const struct fabric_ops *ops = channel->fabric->ops;
+	struct fabric_context *context = &channel->operations[0].context;
+	struct fabric_done done;
+	bool started = false;
+
+	while (clock_now_ns() < until_ns) {
+		int ret = 0;
+
+		if (!started)
+			ret = ops->read(channel->fabric, ret_key, sizeof(*ret_key), 0, context);
+		if (ret && ret != -EAGAIN)
+			return ret;
+		started = started || !ret;
+		ret = ops->poll(channel->fabric, &done, 1);
+		if (ret)
+			return ret < 0 ? ret : done.result;
+		if (node_control_is_closed(&channel->node->control))
+			return -ECONNRESET;
+		if (!started)
+			ring(channel);
+		pause_probe();
+	}
+	return -ETIMEDOUT;
+}
+
+static int probe(struct node_channel *channel, enum fabric_transport transport, struct error *why)
+{
+	const struct node_control *control = &channel->node->control;
+	uint64_t until_ns = clock_now_ns() + (uint64_t)control->wait_ms_max * NS_PER_MS;
+	uint64_t *key = malloc(sizeof(*key));
+	int ret = key ? read_door(channel, key, until_ns) : -ENOMEM;
+
+	if (!ret && *key != control->addresses[transport].key)
+		ret = -EPROTO;
+	/*
+	 * Not freed before the channel is closed if the read may still land in it; a channel whose
+	 * probe failed is closed by the caller, and this one word stays behind.
+	 */
+	if (ret != -ETIMEDOUT)
+		free(key);
+	if (!ret)
+		return 0;
+	return error_set(why, ret, "cannot read memory of node %s: %s", control->uri.place,
+			 ret == -EPROTO ? "its address leads elsewhere" : strerror(-ret));
+}
+
+int node_channel_open(struct node_backing *node, enum fabric_transport transport,
+		      struct node_channel **ret_channel, struct error *why)
+{
+	const struct fabric_ops *ops = fabric_of(node->control.module, transport);
+	struct node_channel *channel = calloc(1, sizeof(*channel));
+	int ret;
+
+	if (!channel)
+		return error_set(why, -ENOMEM, "out of memory");
+	channel->node = node;
+	channel->base.backing = &node->base;
+	for (unsigned i = 0; i < BACKING_CHANNEL_DEPTH; i++) {
+		channel->operations[i].next_free = channel->free;
+		channel->free = &channel->operations[i];
+	}
+	ret = ops->channel_open(transport, &node->control.addresses[transport],
+				BACKING_CHANNEL_DEPTH, &channel->fabric, why);
+	if (!ret)
+		ret = probe(channel, transport, why);
+	if (ret) {
+		node_channel_free(channel);
+		return ret;
+	}
+	*ret_channel = channel;
+	return 0;
+}
+
+void node_channel_free(struct node_channel *channel)
+{
+	if (channel->fabric)
+		channel->fabric->ops->channel_close(channel->fabric);
+	free(channel);
+}

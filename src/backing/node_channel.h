@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BACKING_NODE_CHANNEL_H
+#define BACKING_NODE_CHANNEL_H
+
+/* The node backing's own state, and its memory path. */
+
+#include <stdatomic.h>
+
+#include "backing/backing.h"
+#include "backing/node_control.h"
+
+struct node_channel;
+
+struct node_backing {
+	struct backing base;
+	struct node_control control;
+	enum fabric_transport transport;
+	_Atomic uint64_t slot_count; /* reserved; grown by the control path, read by submit */
+	struct node_channel *channels; /* open ones, for a child that must forget them */
+};
+
+/* One io on its way. The context must be first: a completion names it. */
+struct node_operation {
+	struct fabric_context context;
+	struct backing_io *io; /* NULL: free */
+	struct node_operation *next_free;
+};
+
+struct node_channel {
+	struct backing_channel base;
+	struct node_backing *node;
+	struct fabric_channel *fabric;
+	struct node_channel *next;
+	struct node_operation *free;
+	unsigned in_flight;
+	unsigned idle_polls; /* since something was done */
+	unsigned unrung;     /* shm operations since the worker was rung */
+	int broken;	     /* 0 or the -errno that everything ends with from now on */
+	struct node_operation operations[BACKING_CHANNEL_DEPTH];
+};
+
+/* Opens a fabric channel over `transport` and reads the door through it, within the limit. */
+int node_channel_open(struct node_backing *node, enum fabric_transport transport,
+		      struct node_channel **ret_channel, struct error *why);
+void node_channel_free(struct node_channel *channel);
+
+int node_channel_submit(struct backing_channel *base, struct backing_io *io);
+void node_channel_poll(struct backing_channel *base);
+
+#endif

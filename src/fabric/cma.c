@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fabric/fabric.h"
+
+/*
+ * Cross memory attach: the asking process lets the kernel copy to and from the target's memory.
+ * The target takes no part, so it may sleep; there is no lock, no file and no connection that a
+ * killed process could leave behind.
+ *
+ * A process is named by its number, which another may inherit, here or in another PID namespace.
+ * So the target keeps its random key in a page of its own, and opening a channel and every write
+ * read that first: a process that does not hold the key there is not the target, and is never
+ * written to. A read does without (it would cost a third more): its caller checks what comes back.
+ */
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+
+#define CMA_PROTOCOL 1
+
+/* In fabric_address.data; both sides are on one host, so in its own byte order. */
+struct cma_place {
+	uint64_t key_address;
+	int32_t pid;
+	uint32_t reserved;
+};
+
+struct cma_channel {
+	struct fabric_channel base;
+	uint64_t memory_base;
+	uint64_t key;
+	struct cma_place place;
+	unsigned depth;
+	unsigned done_count;
+	struct fabric_done done[]; /* finished at once, told at the next poll; depth entries */
+};
+
+struct cma_target {
+	struct fabric_target base;
+	uint64_t *key_page;
+	uint64_t memory_base;
+};
+
+static int copy_errno(void)
+{
+	return errno == ESRCH ? -ECONNRESET : -errno;
+}
+
+static int copy_in(const struct cma_channel *channel, void *local, size_t bytes, uint64_t address)
+{
+	struct iovec here = { local, bytes };
+	struct iovec there = { (void *)(uintptr_t)address, bytes };
+	ssize_t count = process_vm_readv(channel->place.pid, &here, 1, &there, 1, 0);
+
+	if (count < 0)
+		return copy_errno();
+	return (size_t)count == bytes ? 0 : -EIO;
+}
+
+static int check_key(const struct cma_channel *channel)
+{
+	uint64_t key = 0;
+	int ret = copy_in(channel, &key, sizeof(key), channel->place.key_address);
+
+	if (ret == -EFAULT)
+		return -ECONNRESET;
+	if (ret)
+		return ret;
+	return key == channel->key ? 0 : -ECONNRESET;
+}
+
+static int copy_out(const struct cma_channel *channel, const void *local, size_t bytes,
+		    uint64_t address)
+{
+	struct iovec here = { (void *)local, bytes };
+	struct iovec there = { (void *)(uintptr_t)address, bytes };
+	int ret = check_key(channel);
+	ssize_t count;
+
+	if (ret)
+		return ret;
+	count = process_vm_writev(channel->place.pid, &here, 1, &there, 1, 0);
+	if (count < 0)
+		return copy_errno();
+	return (size_t)count == bytes ? 0 : -EIO;
+}
+
+static int cma_channel_open(enum fabric_transport transport, const struct fabric_address *target,
+			    unsigned depth, struct fabric_channel **ret_channel,
+			    struct error *why)
+{
+	struct cma_channel *channel;
+	int ret;
+
+	assert(transport == FABRIC_CMA && depth <= FABRIC_DEPTH_MAX);
+	if (target->protocol != CMA_PROTOCOL || target->bytes != sizeof(struct cma_place))
+		return error_set(why, -EPROTO, "the node names its process in an unknown way");
+	channel = calloc(1, sizeof(*channel) + depth * sizeof(channel->done[0]));
+	if (!channel)
+		return error_set(why, -ENOMEM, "out of memory");
+	channel->base.ops = &fabric_cma_ops;
+	channel->depth = depth;
+	channel->memory_base = target->base;
+	channel->key = target->key;
+	memcpy(&channel->place, target->data, sizeof(channel->place));
+	ret = check_key(channel);
+	if (ret) {
+		free(channel);
+		return error_set(why, ret, "the node's process cannot be reached with "
+				 "process_vm_readv: %s", strerror(-ret));
+	}
+	*ret_channel = &channel->base;
+	return 0;
+}
+
+static void cma_channel_close(struct fabric_channel *channel)
+{
+	free(channel);
+}
+
+static int cma_finish(struct cma_channel *channel, struct fabric_context *context, int result)
+{
+	channel->done[channel->done_count++] = (struct fabric_done){ context, result };
+	return 0;
+}
+
+static int cma_read(struct fabric_channel *base, void *local, size_t bytes, uint64_t offset,
+		    struct fabric_context *context)
+{
+	struct cma_channel *channel = (struct cma_channel *)base;
+
+	if (channel->done_count == channel->depth)
+		return -EAGAIN;
+	return cma_finish(channel, context,
+			  copy_in(channel, local, bytes, channel->memory_base + offset));
+}
+
+static int cma_write(struct fabric_channel *base, const void *local, size_t bytes,
+		     uint64_t offset, struct fabric_context *context)
+{
+	struct cma_channel *channel = (struct cma_channel *)base;
+
+	if (channel->done_count == channel->depth)
+		return -EAGAIN;
+	return cma_finish(channel, context,
+			  copy_out(channel, local, bytes, channel->memory_base + offset));
+}
+
+static int cma_poll(struct fabric_channel *base, struct fabric_done *done, unsigned count_max)
+{
+	struct cma_channel *channel = (struct cma_channel *)base;
+	unsigned count = channel->done_count < count_max ? channel->done_count : count_max;
+
+	memcpy(done, channel->done, count * sizeof(done[0]));
+	channel->done_count -= count;
+	memmove(channel->done, channel->done + count, channel->done_count * sizeof(done[0]));
+	return (int)count;
+}
+
+static int cma_target_open(const struct fabric_target_options *options,
+			   struct fabric_target **ret_target, struct error *why)
+{
+	struct cma_target *target = calloc(1, sizeof(*target));
+
+	if (!target)
+		return error_set(why, -ENOMEM, "out of memory");
+	target->key_page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (target->key_page == MAP_FAILED) {
+		free(target);
+		return error_set(why, -ENOMEM, "out of memory");
+	}
+	target->base.ops = &fabric_cma_ops;
+	target->key_page[0] = options->key;
+	target->memory_base = (uint64_t)(uintptr_t)options->memory;
+	/*
+	 * Where the Yama module asks for it: any process of the same user may attach, which is
+	 * what every process may that Yama does not restrict. An error means that Yama is not there.
+	 */
+	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+	*ret_target = &target->base;
+	return 0;
+}
+
+static void cma_target_close(struct fabric_target *base)
+{
+	struct cma_target *target = (struct cma_target *)base;
+
+	if (!target)
+		return;
+	munmap(target->key_page, PAGE_BYTES);
+	free(target);
+}
+
+static void cma_target_address(struct fabric_target *base, struct fabric_address *ret_address)
+{
+	struct cma_target *target = (struct cma_target *)base;
+	struct cma_place place = { .key_address = (uint64_t)(uintptr_t)target->key_page,
+				   .pid = getpid() };
+
+	memset(ret_address, 0, sizeof(*ret_address));
+	ret_address->bytes = sizeof(place);
+	ret_address->protocol = CMA_PROTOCOL;
+	ret_address->base = target->memory_base;
+	ret_address->key = target->key_page[0];
+	memcpy(ret_address->data, &place, sizeof(place));
+}
+
+static bool cma_target_progress(struct fabric_target *target)
+{
+	(void)target;
+	return false;
+}
+
+static int cma_target_wait_fd(struct fabric_target *target)
+{
+	(void)target;
+	return -1;
+}
+
+static bool cma_target_may_sleep(struct fabric_target *target)
+{
+	(void)target;
+	return true;
+}
+
+const struct fabric_ops fabric_cma_ops = {
+	.name = "cma",
+	.channel_open = cma_channel_open,
+	.channel_close = cma_channel_close,
+	.channel_forget = cma_channel_close,
+	.read = cma_read,
+	.write = cma_write,
+	.poll = cma_poll,
+	.target_open = cma_target_open,
+	.target_close = cma_target_close,
+	.target_address = cma_target_address,
+	.target_progress = cma_target_progress,
+	.target_wait_fd = cma_target_wait_fd,
+	.target_may_sleep = cma_target_may_sleep,
+};

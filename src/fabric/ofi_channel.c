@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fabric/ofi.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define POLL_BATCH 16 /* completions taken from libfabric at a time */
+
+struct ofi_channel {
+	struct fabric_channel base;
+	struct ofi_endpoint endpoint;
+	fi_addr_t peer;
+	uint64_t memory_base;
+	uint64_t key;
+	pid_t pid; /* of the process that opened it */
+};
+
+_Static_assert(sizeof(struct fi_context2) <= FABRIC_CONTEXT_BYTES, "a context holds libfabric's");
+
+int ofi_channel_open(enum fabric_transport transport, const struct fabric_address *target,
+		     unsigned depth, struct fabric_channel **ret_channel, struct error *why)
+{
+	struct ofi_endpoint_options options = {
+		.transport = transport,
+		.peer = transport == FABRIC_TCP ? target->data : NULL,
+		.peer_bytes = target->bytes,
+		.protocol = target->protocol,
+		.depth = depth,
+	};
+	struct ofi_channel *channel = calloc(1, sizeof(*channel));
+	int ret;
+
+	if (!channel)
+		return error_set(why, -ENOMEM, "out of memory");
+	channel->base.ops = &ofi_ops;
+	channel->memory_base = target->base;
+	channel->key = target->key;
+	channel->pid = getpid();
+	ret = ofi_endpoint_open(&channel->endpoint, &options, why);
+	if (!ret &&
+	    fi_av_insert(channel->endpoint.av, target->data, 1, &channel->peer, 0, NULL) != 1)
+		ret = error_set(why, -EINVAL, "libfabric does not take the node's address");
+	if (ret) {
+		ofi_channel_close(&channel->base);
+		return ret;
+	}
+	*ret_channel = &channel->base;
+	return 0;
+}
+
+void ofi_channel_close(struct fabric_channel *base)
+{
+	struct ofi_channel *channel = (struct ofi_channel *)base;
+
+	if (!channel)
+		return;
+	ofi_endpoint_close(&channel->endpoint);
+	free(channel);
+}
+
+/*
+ * The objects are the parent's: closing one here would speak to the peer in the parent's name, or
+ * take a shm file from under it. They are left as they are, but for the child's descriptors.
+ */
+void ofi_channel_forget(struct fabric_channel *base)
+{
+	struct ofi_channel *channel = (struct ofi_channel *)base;
+
+	if (channel->pid != getpid())
+		ofi_process_forget();
+}
+
+int ofi_channel_read(struct fabric_channel *base, void *local, size_t bytes, uint64_t offset,
+		     struct fabric_context *context)
+{
+	struct ofi_channel *channel = (struct ofi_channel *)base;
+	ssize_t ret = fi_read(channel->endpoint.ep, local, bytes, NULL, channel->peer,
+			      channel->memory_base + offset, channel->key, context);
+
+	return ret ? ofi_errno((int)ret) : 0;
+}
+
+int ofi_channel_write(struct fabric_channel *base, const void *local, size_t bytes,
+		      uint64_t offset, struct fabric_context *context)
+{
+	struct ofi_channel *channel = (struct ofi_channel *)base;
+	ssize_t ret = fi_write(channel->endpoint.ep, local, bytes, NULL, channel->peer,
+			       channel->memory_base + offset, channel->key, context);
+
+	return ret ? ofi_errno((int)ret) : 0;
+}
+
+static int take_error(struct ofi_channel *channel, struct fabric_done *done)
+{
+	struct fi_cq_err_entry entry = { 0 };
+	ssize_t ret = fi_cq_readerr(channel->endpoint.cq, &entry, 0);
+
+	if (ret == -FI_EAGAIN)
+		return 0;
+	if (ret < 0)
+		return ofi_errno((int)ret);
+	done->context = entry.op_context;
+	done->result = ofi_errno(entry.err);
+	return 1;
+}
+
+int ofi_channel_poll(struct fabric_channel *base, struct fabric_done *done, unsigned count_max)
+{
+	struct ofi_channel *channel = (struct ofi_channel *)base;
+	struct fi_cq_entry entries[POLL_BATCH];
+	ssize_t count = fi_cq_read(channel->endpoint.cq, entries,
+				   count_max < POLL_BATCH ? count_max : POLL_BATCH);
+
+	if (count == -FI_EAGAIN)
+		return 0;
+	if (count == -FI_EAVAIL)
+		return take_error(channel, done);
+	if (count < 0)
+		return ofi_errno((int)count);
+	for (ssize_t i = 0; i < count; i++) {
+		done[i].context = entries[i].op_context;
+		done[i].result = 0;
+	}
+	return (int)count;
+}
