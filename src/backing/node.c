@@ -24,8 +24,7 @@ static bool may_use(const struct node_backing *node, enum fabric_transport trans
 {
 	const struct node_control *control = &node->control;
 
-	return control->uri.transports & (1u << transport) &&
-	       control->addresses[transport].bytes &&
+	return control->uri.transports & (1u << transport) && control->addresses[transport].bytes &&
 	       (control->same_host || transport == FABRIC_TCP);
 }
 
@@ -89,8 +88,8 @@ static int node_open(const char *rest, const struct backing_options *options,
 	node->base.ops = &backing_node_ops;
 	fabric_clean_stale();
 	ret = node_uri_parse(rest, &control->uri, why);
-	control->wait_ms_max = control->uri.wait_ms_max ? control->uri.wait_ms_max :
-							  options->wait_ms_max;
+	control->wait_ms_max =
+		control->uri.wait_ms_max ? control->uri.wait_ms_max : options->wait_ms_max;
 	if (!ret)
 		ret = fabric_load(&control->module, why);
 	if (!ret)

@@ -36,8 +36,10 @@ static void finish(struct node_channel *channel, const struct fabric_done *done)
 {
 	struct node_operation *operation = (struct node_operation *)done->context;
 
+	/* An error of the way itself; shm says so, and only "input/output error", of a dead worker.
+	 */
 	if (!operation) {
-		channel_break(channel, done->result);
+		channel_break(channel, -ECONNRESET);
 		return;
 	}
 	assert(operation->io);

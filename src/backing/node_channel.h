@@ -15,7 +15,7 @@ struct node_backing {
 	struct backing base;
 	struct node_control control;
 	enum fabric_transport transport;
-	_Atomic uint64_t slot_count; /* reserved; grown by the control path, read by submit */
+	_Atomic uint64_t slot_count;   /* reserved; grown by the control path, read by submit */
 	struct node_channel *channels; /* open ones, for a child that must forget them */
 };
 

@@ -68,8 +68,7 @@ static int receive_whole(int fd, void *message, enum wire_type type, uint64_t un
 
 		if (ret != -EAGAIN)
 			return ret;
-		more = recv(fd, (char *)message + bytes, wire_bytes_of(type) - bytes,
-			    MSG_DONTWAIT);
+		more = recv(fd, (char *)message + bytes, wire_bytes_of(type) - bytes, MSG_DONTWAIT);
 		if (more == 0)
 			return -ECONNRESET;
 		if (more > 0) {
@@ -108,8 +107,8 @@ static int resolve(struct node_control *control, struct error *why)
 		return 0;
 	ret = getaddrinfo(control->uri.host, control->uri.port, &hints, &info);
 	if (ret)
-		return error_set(why, -EHOSTUNREACH, "cannot reach node %s: %s",
-				 control->uri.place, gai_strerror(ret));
+		return error_set(why, -EHOSTUNREACH, "cannot reach node %s: %s", control->uri.place,
+				 gai_strerror(ret));
 	memcpy(&control->address, info->ai_addr, info->ai_addrlen);
 	control->address_bytes = info->ai_addrlen;
 	freeaddrinfo(info);
@@ -119,7 +118,8 @@ static int resolve(struct node_control *control, struct error *why)
 static int connect_socket(struct node_control *control, uint64_t until_ns, int *ret_fd)
 {
 	const struct sockaddr *address = (const struct sockaddr *)&control->address;
-	CLEANUP_FD int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	CLEANUP_FD int fd =
+		socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	socklen_t bytes = sizeof(int);
 	int error = 0, one = 1, ret;
 
@@ -224,8 +224,7 @@ int node_control_connect(struct node_control *control, const struct node_ticket 
 	if (!ret)
 		ret = make_hello(control, ticket, &handshake);
 	if (!ret)
-		ret = send_whole(fd, &handshake.hello, sizeof(handshake.hello),
-				 handshake.until_ns);
+		ret = send_whole(fd, &handshake.hello, sizeof(handshake.hello), handshake.until_ns);
 	if (!ret)
 		ret = receive_whole(fd, &welcome, WIRE_WELCOME, handshake.until_ns);
 	if (ret)

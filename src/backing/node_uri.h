@@ -2,7 +2,8 @@
 #ifndef BACKING_NODE_URI_H
 #define BACKING_NODE_URI_H
 
-/* node://HOST:PORT[?transport=auto|tcp|shm|cma][&timeout=DURATION], understood. Pure; any thread. */
+/* node://HOST:PORT[?transport=auto|tcp|shm|cma][&timeout=DURATION], understood. Pure; any thread.
+ */
 
 #include "backing/backing.h"
 

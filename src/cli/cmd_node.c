@@ -104,11 +104,14 @@ static int take_transport(void *target, const char *text, struct error *why)
 }
 
 static const struct option_spec specs[] = {
-	{ "listen", "ADDR:PORT", "where clients connect (default: " DEFAULT_HOST ":" DEFAULT_PORT
-	  "); port 0 takes a free one", take_listen },
+	{ "listen", "ADDR:PORT",
+	  "where clients connect (default: " DEFAULT_HOST ":" DEFAULT_PORT
+	  "); port 0 takes a free one",
+	  take_listen },
 	{ "memory", "SIZE", "lent in all (default: half of what is free now)", take_memory },
 	{ "quota", "SIZE", "lent to one client at the most (default: all)", take_quota },
-	{ "key-file", "FILE", "the cluster key; without one only loopback is served", take_key_file },
+	{ "key-file", "FILE", "the cluster key; without one only loopback is served",
+	  take_key_file },
 	{ "transport", "NAME", "offer only this one: auto, tcp, shm or cma (default: auto)",
 	  take_transport },
 	{ "pid-file", "FILE", "write the process's number here once clients can connect",

@@ -21,8 +21,8 @@ static int check_file(int fd, const char *path, struct error *why)
 	if (!S_ISREG(status.st_mode))
 		return error_set(why, -EINVAL, "key file \"%s\" is not a plain file", path);
 	if (status.st_mode & (S_IROTH | S_IWOTH))
-		return error_set(why, -EPERM, "key file \"%s\" is open to every user; use chmod 600",
-				 path);
+		return error_set(why, -EPERM,
+				 "key file \"%s\" is open to every user; use chmod 600", path);
 	return 0;
 }
 
@@ -80,8 +80,8 @@ int cluster_key_read(const char *path, struct cluster_key *ret_key, struct error
 		return error_set(why, -EINVAL,
 				 "key file \"%s\" holds %s than the %d bytes that a key may have",
 				 path, bytes < CLUSTER_KEY_BYTES_MIN ? "less" : "more",
-				 bytes < CLUSTER_KEY_BYTES_MIN ? CLUSTER_KEY_BYTES_MIN :
-								 CLUSTER_KEY_BYTES_MAX);
+				 bytes < CLUSTER_KEY_BYTES_MIN ? CLUSTER_KEY_BYTES_MIN
+							       : CLUSTER_KEY_BYTES_MAX);
 	memcpy(ret_key->secret, buffer, bytes);
 	ret_key->bytes = bytes;
 	explicit_bzero(buffer, sizeof(buffer));

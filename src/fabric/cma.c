@@ -93,8 +93,7 @@ static int copy_out(const struct cma_channel *channel, const void *local, size_t
 }
 
 static int cma_channel_open(enum fabric_transport transport, const struct fabric_address *target,
-			    unsigned depth, struct fabric_channel **ret_channel,
-			    struct error *why)
+			    unsigned depth, struct fabric_channel **ret_channel, struct error *why)
 {
 	struct cma_channel *channel;
 	int ret;
@@ -113,8 +112,10 @@ static int cma_channel_open(enum fabric_transport transport, const struct fabric
 	ret = check_key(channel);
 	if (ret) {
 		free(channel);
-		return error_set(why, ret, "the node's process cannot be reached with "
-				 "process_vm_readv: %s", strerror(-ret));
+		return error_set(why, ret,
+				 "the node's process cannot be reached with "
+				 "process_vm_readv: %s",
+				 strerror(-ret));
 	}
 	*ret_channel = &channel->base;
 	return 0;
@@ -142,8 +143,8 @@ static int cma_read(struct fabric_channel *base, void *local, size_t bytes, uint
 			  copy_in(channel, local, bytes, channel->memory_base + offset));
 }
 
-static int cma_write(struct fabric_channel *base, const void *local, size_t bytes,
-		     uint64_t offset, struct fabric_context *context)
+static int cma_write(struct fabric_channel *base, const void *local, size_t bytes, uint64_t offset,
+		     struct fabric_context *context)
 {
 	struct cma_channel *channel = (struct cma_channel *)base;
 
@@ -171,8 +172,8 @@ static int cma_target_open(const struct fabric_target_options *options,
 
 	if (!target)
 		return error_set(why, -ENOMEM, "out of memory");
-	target->key_page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE,
-				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	target->key_page =
+		mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (target->key_page == MAP_FAILED) {
 		free(target);
 		return error_set(why, -ENOMEM, "out of memory");
@@ -182,7 +183,8 @@ static int cma_target_open(const struct fabric_target_options *options,
 	target->memory_base = (uint64_t)(uintptr_t)options->memory;
 	/*
 	 * Where the Yama module asks for it: any process of the same user may attach, which is
-	 * what every process may that Yama does not restrict. An error means that Yama is not there.
+	 * what every process may that Yama does not restrict. An error means that Yama is not
+	 * there.
 	 */
 	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
 	*ret_target = &target->base;

@@ -52,8 +52,9 @@ struct fabric_context {
 };
 
 struct fabric_done {
-	struct fabric_context *context; /* NULL: an error that names no operation; the channel is broken */
-	int result;			/* 0 or -errno */
+	struct fabric_context
+		*context; /* NULL: an error that names no operation; the channel is broken */
+	int result;	  /* 0 or -errno */
 };
 
 struct fabric_channel {
@@ -80,8 +81,7 @@ struct fabric_ops {
 	 * first operation may take the time of a connection, and -EAGAIN for that long.
 	 */
 	int (*channel_open)(enum fabric_transport transport, const struct fabric_address *target,
-			    unsigned depth, struct fabric_channel **ret_channel,
-			    struct error *why);
+			    unsigned depth, struct fabric_channel **ret_channel, struct error *why);
 	/* After it returns nothing lands in a buffer of the channel. NULL is allowed. */
 	void (*channel_close)(struct fabric_channel *channel);
 	/*
@@ -99,7 +99,8 @@ struct fabric_ops {
 		    struct fabric_context *context);
 	int (*write)(struct fabric_channel *channel, const void *local, size_t bytes,
 		     uint64_t offset, struct fabric_context *context);
-	/* Fills up to `count_max` done entries; returns how many, or -errno: the channel is broken. */
+	/* Fills up to `count_max` done entries; returns how many, or -errno: the channel is broken.
+	 */
 	int (*poll)(struct fabric_channel *channel, struct fabric_done *done, unsigned count_max);
 
 	int (*target_open)(const struct fabric_target_options *options,

@@ -71,9 +71,10 @@ static void *try_folder(const char *folder, const char *below, char *ret_reason,
 
 static void *find_module(char *ret_reason, size_t bytes)
 {
-	/* Beside the binary; in a build tree src/fabric is a neighbour of src/cli and of tests/X. */
-	static const char *const below[] = { "", "/../fabric", "/../../src/fabric", "/src/fabric",
-					     "/../lib/perdure" };
+	/* Beside the binary; in a build tree src/fabric is a neighbour of src/cli and of tests/X.
+	 */
+	static const char *const below[] = { "", "/../fabric", "/../src/fabric",
+					     "/../../src/fabric", "/../lib/perdure" };
 	const char *named = secure_getenv("PERDURE_MODULE_DIR");
 	char folder[PATH_MAX];
 	void *handle = NULL;

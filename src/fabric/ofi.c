@@ -37,7 +37,8 @@ int ofi_errno(int code)
 	case FI_ECONNABORTED:
 	case FI_ECONNREFUSED:
 	case FI_ECONNRESET:
-	case ESRCH: /* the process behind a shm address is gone */
+	case FI_ECANCELED: /* nothing is ever cancelled here: its connection was lost */
+	case ESRCH:	   /* the process behind a shm address is gone */
 	case EPIPE:
 		return -ECONNRESET;
 	case FI_EAGAIN:

@@ -28,12 +28,12 @@ struct ofi_endpoint {
 
 struct ofi_endpoint_options {
 	enum fabric_transport transport;
-	bool target;		      /* it answers; else it asks */
-	const char *host;	      /* a tcp target's address to listen on */
-	const void *peer;	      /* a channel's target: chooses the network */
+	bool target;	  /* it answers; else it asks */
+	const char *host; /* a tcp target's address to listen on */
+	const void *peer; /* a channel's target: chooses the network */
 	size_t peer_bytes;
-	uint32_t protocol;	      /* a channel's: what the target speaks; 0: any */
-	unsigned depth;		      /* operations at a time */
+	uint32_t protocol; /* a channel's: what the target speaks; 0: any */
+	unsigned depth;	   /* operations at a time */
 };
 
 int ofi_endpoint_open(struct ofi_endpoint *endpoint, const struct ofi_endpoint_options *options,
@@ -51,11 +51,10 @@ int ofi_channel_read(struct fabric_channel *channel, void *local, size_t bytes, 
 		     struct fabric_context *context);
 int ofi_channel_write(struct fabric_channel *channel, const void *local, size_t bytes,
 		      uint64_t offset, struct fabric_context *context);
-int ofi_channel_poll(struct fabric_channel *channel, struct fabric_done *done,
-		     unsigned count_max);
+int ofi_channel_poll(struct fabric_channel *channel, struct fabric_done *done, unsigned count_max);
 
-int ofi_target_open(const struct fabric_target_options *options,
-		    struct fabric_target **ret_target, struct error *why);
+int ofi_target_open(const struct fabric_target_options *options, struct fabric_target **ret_target,
+		    struct error *why);
 void ofi_target_close(struct fabric_target *target);
 void ofi_target_address(struct fabric_target *target, struct fabric_address *ret_address);
 bool ofi_target_progress(struct fabric_target *target);
@@ -65,7 +64,8 @@ bool ofi_target_may_sleep(struct fabric_target *target);
 int ofi_proof(const void *key, size_t key_bytes, const void *first, size_t first_bytes,
 	      const void *second, size_t second_bytes, uint8_t ret_proof[FABRIC_PROOF_BYTES]);
 
-/* In a forked child, before libfabric is used there: closes the copies of the parent's descriptors. */
+/* In a forked child, before libfabric is used there: closes the copies of the parent's descriptors.
+ */
 void ofi_process_forget(void);
 
 extern const struct fabric_ops ofi_ops;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define POLL_BATCH 16 /* completions taken from libfabric at a time */
@@ -14,6 +15,7 @@ struct ofi_channel {
 	fi_addr_t peer;
 	uint64_t memory_base;
 	uint64_t key;
+	enum fabric_transport transport;
 	pid_t pid; /* of the process that opened it */
 };
 
@@ -37,6 +39,7 @@ int ofi_channel_open(enum fabric_transport transport, const struct fabric_addres
 	channel->base.ops = &ofi_ops;
 	channel->memory_base = target->base;
 	channel->key = target->key;
+	channel->transport = transport;
 	channel->pid = getpid();
 	ret = ofi_endpoint_open(&channel->endpoint, &options, why);
 	if (!ret &&
@@ -82,13 +85,30 @@ int ofi_channel_read(struct fabric_channel *base, void *local, size_t bytes, uin
 	return ret ? ofi_errno((int)ret) : 0;
 }
 
-int ofi_channel_write(struct fabric_channel *base, const void *local, size_t bytes,
-		      uint64_t offset, struct fabric_context *context)
+/*
+ * A write over a socket is otherwise done once it is in the socket, and a read through another
+ * channel could overtake it. The flag goes along with each write: what a reliable datagram endpoint
+ * is told at its opening does not reach the connections below it. Through shm a write is in place
+ * when the call returns, and the flag would only make the target take part.
+ */
+int ofi_channel_write(struct fabric_channel *base, const void *local, size_t bytes, uint64_t offset,
+		      struct fabric_context *context)
 {
 	struct ofi_channel *channel = (struct ofi_channel *)base;
-	ssize_t ret = fi_write(channel->endpoint.ep, local, bytes, NULL, channel->peer,
-			       channel->memory_base + offset, channel->key, context);
+	struct iovec here = { (void *)local, bytes };
+	struct fi_rma_iov there = { channel->memory_base + offset, bytes, channel->key };
+	struct fi_msg_rma message = { .msg_iov = &here,
+				      .iov_count = 1,
+				      .addr = channel->peer,
+				      .rma_iov = &there,
+				      .rma_iov_count = 1,
+				      .context = context };
+	uint64_t flags = FI_COMPLETION;
+	ssize_t ret;
 
+	if (channel->transport == FABRIC_TCP)
+		flags |= FI_DELIVERY_COMPLETE;
+	ret = fi_writemsg(channel->endpoint.ep, &message, flags);
 	return ret ? ofi_errno((int)ret) : 0;
 }
 

@@ -2,12 +2,12 @@
 #include "fabric/ofi.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <netinet/in.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -33,8 +33,8 @@ struct provider {
 
 /*
  * In the order of choice. Of tcp, the native reliable datagrams first ("net" is what Debian 12's
- * libfabric calls them, "tcp" is their later name): opening one costs 2 ms and little memory, one of
- * ofi_rxm 40 to 170 ms and tens of megabytes.
+ * libfabric calls them, "tcp" is their later name): opening one costs 2 ms and little memory, one
+ * of ofi_rxm 40 to 170 ms and tens of megabytes.
  */
 static const struct provider providers[] = {
 	{ FABRIC_TCP, "net", FI_PROTO_XNET },
@@ -50,9 +50,13 @@ static struct fi_info *make_hints(const struct ofi_endpoint_options *options,
 
 	if (!hints)
 		return NULL;
-	hints->caps = FI_RMA | (options->target ? FI_REMOTE_READ | FI_REMOTE_WRITE :
-						  FI_READ | FI_WRITE);
-	hints->mode = ~0ull; /* contexts are given (fabric_context); the rest is never asked for RMA */
+	if (options->transport == FABRIC_TCP)
+		hints->tx_attr->op_flags =
+			FI_DELIVERY_COMPLETE; /* so that the provider must have it */
+	hints->caps =
+		FI_RMA | (options->target ? FI_REMOTE_READ | FI_REMOTE_WRITE : FI_READ | FI_WRITE);
+	hints->mode =
+		~0ull; /* contexts are given (fabric_context); the rest is never asked for RMA */
 	hints->mode &= ~(uint64_t)FI_MSG_PREFIX;
 	hints->ep_attr->type = FI_EP_RDM;
 	/*
@@ -64,12 +68,6 @@ static struct fi_info *make_hints(const struct ofi_endpoint_options *options,
 	hints->domain_attr->control_progress = FI_PROGRESS_MANUAL;
 	hints->domain_attr->data_progress = FI_PROGRESS_MANUAL;
 	hints->domain_attr->resource_mgmt = FI_RM_ENABLED;
-	/*
-	 * A write over a socket is otherwise done once it is in the socket, and a read through
-	 * another channel could overtake it. Through shm a write is in place when it returns.
-	 */
-	if (options->transport == FABRIC_TCP && !options->target)
-		hints->tx_attr->op_flags = FI_DELIVERY_COMPLETE;
 	hints->fabric_attr->prov_name = strdup(provider->name);
 	hints->ep_attr->protocol = provider->protocol;
 	return hints;
@@ -112,14 +110,14 @@ static int set_addresses(struct fi_info *hints, const struct ofi_endpoint_option
 	if (!hints->src_addr)
 		return -ENOMEM;
 	hints->src_addrlen = options->peer_bytes;
-	hints->addr_format = ((const struct sockaddr *)options->peer)->sa_family == AF_INET6 ?
-				     FI_SOCKADDR_IN6 :
-				     FI_SOCKADDR_IN;
+	hints->addr_format = ((const struct sockaddr *)options->peer)->sa_family == AF_INET6
+				     ? FI_SOCKADDR_IN6
+				     : FI_SOCKADDR_IN;
 	return own_address_towards(options->peer, options->peer_bytes, hints->src_addr);
 }
 
-static int ask_provider(const struct ofi_endpoint_options *options,
-			const struct provider *provider, struct fi_info **ret_info)
+static int ask_provider(const struct ofi_endpoint_options *options, const struct provider *provider,
+			struct fi_info **ret_info)
 {
 	struct fi_info *hints = make_hints(options, provider);
 	const char *host = options->transport == FABRIC_TCP ? options->host : NULL;
@@ -171,8 +169,8 @@ static int open_queues(struct ofi_endpoint *endpoint, const struct ofi_endpoint_
 	struct fi_cq_attr cq_attr = {
 		.format = FI_CQ_FORMAT_CONTEXT,
 		.size = options->depth < QUEUE_ENTRIES_MIN ? QUEUE_ENTRIES_MIN : options->depth,
-		.wait_obj = options->target && options->transport == FABRIC_TCP ? FI_WAIT_FD :
-										  FI_WAIT_NONE,
+		.wait_obj = options->target && options->transport == FABRIC_TCP ? FI_WAIT_FD
+										: FI_WAIT_NONE,
 	};
 	int ret = fi_av_open(endpoint->domain, &av_attr, &endpoint->av, NULL);
 

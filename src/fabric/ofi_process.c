@@ -7,13 +7,14 @@
  * - variables: they see the settings made here, and the program's environment is neither changed
  *   nor read for FI_ variables (a user who must see libfabric's own log sets PERDURE_FI_LOG_LEVEL);
  * - signals: the shm provider installs handlers of SIGSEGV, SIGBUS, SIGTERM and SIGINT for good;
- *   they are the program's, so nothing is installed (stale files are cleaned by fabric_clean_stale);
+ *   they are the program's, so nothing is installed (stale files are cleaned by
+ * fabric_clean_stale);
  * - descriptors: all are close-on-exec;
  * - threads: none, progress is manual;
  * - files: /proc/kallsyms, which it searches for a GPU driver's symbol line by line for a tenth of
  *   a second at its start, is not there;
- * - time: libinfinipath, which comes along with libfabric and is never used, calibrates a clock with
- *   a tenth of a second of short sleeps when it is loaded; those sleeps end at once.
+ * - time: libinfinipath, which comes along with libfabric and is never used, calibrates a clock
+ * with a tenth of a second of short sleeps when it is loaded; those sleeps end at once.
  *
  * Without RTLD_DEEPBIND (a sanitizer's build) none of this holds, which costs tests nothing.
  */

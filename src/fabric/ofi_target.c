@@ -17,8 +17,9 @@ struct ofi_target {
 static int register_memory(struct ofi_target *target, const struct fabric_target_options *options)
 {
 	int mr_mode = target->endpoint.info->domain_attr->mr_mode;
-	int ret = fi_mr_reg(target->endpoint.domain, options->memory, options->memory_bytes,
-			    FI_REMOTE_READ | FI_REMOTE_WRITE, 0, options->key, 0, &target->mr, NULL);
+	int ret =
+		fi_mr_reg(target->endpoint.domain, options->memory, options->memory_bytes,
+			  FI_REMOTE_READ | FI_REMOTE_WRITE, 0, options->key, 0, &target->mr, NULL);
 
 	if (ret)
 		return ret;
@@ -26,8 +27,8 @@ static int register_memory(struct ofi_target *target, const struct fabric_target
 	return 0;
 }
 
-int ofi_target_open(const struct fabric_target_options *options,
-		    struct fabric_target **ret_target, struct error *why)
+int ofi_target_open(const struct fabric_target_options *options, struct fabric_target **ret_target,
+		    struct error *why)
 {
 	struct ofi_endpoint_options endpoint_options = {
 		.transport = options->transport,
@@ -49,8 +50,8 @@ int ofi_target_open(const struct fabric_target_options *options,
 					fi_strerror(-ret));
 	}
 	if (!ret && options->transport == FABRIC_TCP)
-		target->sleeps = !fi_control(&target->endpoint.cq->fid, FI_GETWAIT,
-					     &target->wait_fd);
+		target->sleeps =
+			!fi_control(&target->endpoint.cq->fid, FI_GETWAIT, &target->wait_fd);
 	if (ret) {
 		ofi_target_close(&target->base);
 		return ret;

@@ -55,8 +55,7 @@ static void put_target(struct sim_target *target)
 }
 
 static int sim_channel_open(enum fabric_transport transport, const struct fabric_address *address,
-			    unsigned depth, struct fabric_channel **ret_channel,
-			    struct error *why)
+			    unsigned depth, struct fabric_channel **ret_channel, struct error *why)
 {
 	struct sim_channel *channel;
 	struct sim_target *target;
@@ -113,17 +112,20 @@ static int start(struct sim_channel *channel, struct sim_operation operation)
 static int sim_read(struct fabric_channel *base, void *local, size_t bytes, uint64_t offset,
 		    struct fabric_context *context)
 {
-	return start((struct sim_channel *)base,
-		     (struct sim_operation){ .context = context, .local = local, .bytes = bytes,
-					     .offset = offset });
+	return start((struct sim_channel *)base, (struct sim_operation){ .context = context,
+									 .local = local,
+									 .bytes = bytes,
+									 .offset = offset });
 }
 
-static int sim_write(struct fabric_channel *base, const void *local, size_t bytes,
-		     uint64_t offset, struct fabric_context *context)
+static int sim_write(struct fabric_channel *base, const void *local, size_t bytes, uint64_t offset,
+		     struct fabric_context *context)
 {
-	return start((struct sim_channel *)base,
-		     (struct sim_operation){ .context = context, .local = (void *)local,
-					     .bytes = bytes, .offset = offset, .writes = true });
+	return start((struct sim_channel *)base, (struct sim_operation){ .context = context,
+									 .local = (void *)local,
+									 .bytes = bytes,
+									 .offset = offset,
+									 .writes = true });
 }
 
 static int move(struct sim_channel *channel, const struct sim_operation *operation)

@@ -136,9 +136,9 @@ size_t wire_bytes_of(unsigned type);
 
 /*
  * What the first `bytes` of what has arrived begin with: 0 with *ret_type when one whole message is
- * there; -EAGAIN when more must arrive for it; -EPROTO when it is none of this protocol's, or not of
- * a type whose bit is set in `expected`; -EPROTONOSUPPORT for another version. Rubbish is told as
- * soon as its first wrong byte is there.
+ * there; -EAGAIN when more must arrive for it; -EPROTO when it is none of this protocol's, or not
+ * of a type whose bit is set in `expected`; -EPROTONOSUPPORT for another version. Rubbish is told
+ * as soon as its first wrong byte is there.
  */
 int wire_look(const void *buffer, size_t bytes, unsigned expected, enum wire_type *ret_type);
 

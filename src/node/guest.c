@@ -56,7 +56,8 @@ int guest_accept(int listening, const struct session_table *table, struct guest 
 	guest->fd = fd;
 	guest->accepted_ns = clock_now_ns();
 	name_peer((struct sockaddr *)&address, address_bytes, guest->peer);
-	/* A client whose host is lost says nothing; the kernel finds out, and its memory comes back. */
+	/* A client whose host is lost says nothing; the kernel finds out, and its memory comes
+	 * back. */
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &(int){ 20 }, sizeof(int));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &(int){ 5 }, sizeof(int));

@@ -19,8 +19,8 @@ struct guest {
 int guest_accept(int listening, const struct session_table *table, struct guest **ret_guest);
 
 /*
- * Reads what has arrived. 0: the hello is whole and proved. -EAGAIN: not yet. Others: the guest is to
- * go; it has been told why where that serves an honest one, and *why says it for the log.
+ * Reads what has arrived. 0: the hello is whole and proved. -EAGAIN: not yet. Others: the guest is
+ * to go; it has been told why where that serves an honest one, and *why says it for the log.
  */
 int guest_receive(struct guest *guest, const struct session_table *table, struct error *why);
 

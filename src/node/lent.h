@@ -14,8 +14,8 @@
 struct lent {
 	void *reserved;
 	uint64_t reserved_bytes;
-	char *door;	  /* what the fabric lends begins here */
-	char *slots;	  /* one page behind the door, on a huge page's border */
+	char *door;  /* what the fabric lends begins here */
+	char *slots; /* one page behind the door, on a huge page's border */
 	uint64_t quota_bytes;
 	uint64_t usable_bytes;
 };

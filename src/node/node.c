@@ -242,14 +242,15 @@ static bool is_loopback(const struct sockaddr *address)
 	return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
 }
 
-static int listen_at(const struct node_options *options, const struct addrinfo *info,
-		     int *ret_fd, struct error *why)
+static int listen_at(const struct node_options *options, const struct addrinfo *info, int *ret_fd,
+		     struct error *why)
 {
 	CLEANUP_FD int fd = -1;
 	int one = 1;
 
 	if (!options->key.bytes && !is_loopback(info->ai_addr))
-		return error_set(why, -EINVAL, "\"%s\" is not a loopback address, and without "
+		return error_set(why, -EINVAL,
+				 "\"%s\" is not a loopback address, and without "
 				 "--key-file anyone there could use the memory; give a key file",
 				 options->listen_host);
 	fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -285,8 +286,8 @@ static void say_ready(const struct keeper *keeper)
 	getsockname(keeper->listening, (struct sockaddr *)&address, &bytes);
 	getnameinfo((struct sockaddr *)&address, bytes, host, sizeof(host), port, sizeof(port),
 		    NI_NUMERICHOST | NI_NUMERICSERV);
-	node_log(strchr(host, ':') ? "listening on [%s]:%s, lending %s" :
-				     "listening on %s:%s, lending %s",
+	node_log(strchr(host, ':') ? "listening on [%s]:%s, lending %s"
+				   : "listening on %s:%s, lending %s",
 		 host, port, format_size(keeper->table.options->memory_bytes, text));
 }
 
@@ -342,8 +343,9 @@ int node_run(const struct node_options *options, struct error *why)
 	static struct keeper keeper;
 	int ret;
 
-	keeper = (struct keeper){ .table.options = options, .epoll = -1, .listening = -1,
-				  .signals = -1 };
+	keeper = (struct keeper){
+		.table.options = options, .epoll = -1, .listening = -1, .signals = -1
+	};
 	ret = begin(&keeper, why);
 	if (!ret) {
 		say_ready(&keeper);

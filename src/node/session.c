@@ -27,9 +27,9 @@ uint64_t session_quota(const struct session_table *table)
 {
 	const struct node_options *options = table->options;
 
-	return options->quota_bytes && options->quota_bytes < options->memory_bytes ?
-		       options->quota_bytes :
-		       options->memory_bytes;
+	return options->quota_bytes && options->quota_bytes < options->memory_bytes
+		       ? options->quota_bytes
+		       : options->memory_bytes;
 }
 
 struct session *session_find(const struct session_table *table, uint64_t number)
@@ -118,8 +118,8 @@ int session_begin(struct session_table *table, const char *peer, struct session 
 }
 
 /* What is granted in all when `bytes` are wanted, or the refusal in words. */
-static int decide(const struct session_table *table, const struct session *session,
-		  uint64_t bytes, uint64_t *ret_bytes, struct error *why)
+static int decide(const struct session_table *table, const struct session *session, uint64_t bytes,
+		  uint64_t *ret_bytes, struct error *why)
 {
 	uint64_t quota = session_quota(table);
 	uint64_t free_bytes = table->options->memory_bytes - table->granted_bytes;
@@ -127,7 +127,8 @@ static int decide(const struct session_table *table, const struct session *sessi
 	uint64_t rounded, more;
 
 	if (bytes > quota)
-		return error_set(why, -ENOSPC, "has no room: %s wanted, the quota of one client is %s",
+		return error_set(why, -ENOSPC,
+				 "has no room: %s wanted, the quota of one client is %s",
 				 format_size(bytes, texts[0]), format_size(quota, texts[1]));
 	rounded = (bytes + NODE_GRANT_BYTES - 1) / NODE_GRANT_BYTES * NODE_GRANT_BYTES;
 	if (rounded > quota)

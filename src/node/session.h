@@ -14,8 +14,8 @@ struct session {
 	uint64_t number; /* from 1, never used again */
 	uint8_t secret[WIRE_SECRET_BYTES];
 	pid_t pid;
-	int pidfd;	/* readable when the worker has ended and its memory is free */
-	int socket;	/* to the worker */
+	int pidfd;  /* readable when the worker has ended and its memory is free */
+	int socket; /* to the worker */
 	uint64_t granted_bytes;
 	char peer[NODE_PEER_BYTES]; /* who began it */
 };

@@ -12,7 +12,8 @@
 #include "node/node.h"
 
 enum task_kind {
-	TASK_CONNECTION, /* to the worker, with a descriptor: a process of the session has proved the key */
+	TASK_CONNECTION, /* to the worker, with a descriptor: a process of the session has proved
+			    the key */
 	TASK_WANT,	 /* to the keeper: bytes in all, please */
 	TASK_GRANT,	 /* to the worker: result, bytes in all now, words */
 	TASK_RETURN,	 /* to the keeper: only so many bytes in all are used after all */

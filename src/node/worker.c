@@ -101,8 +101,8 @@ static void take_grant(struct worker *worker, const struct task *grant)
 
 	worker->asked = false;
 	if (!result) {
-		result = lent_extend(&worker->lent, grant->bytes, progress_between,
-				     &worker->fabric);
+		result =
+			lent_extend(&worker->lent, grant->bytes, progress_between, &worker->fabric);
 		if (result) {
 			struct task task = { .kind = TASK_RETURN,
 					     .bytes = worker->lent.usable_bytes };
@@ -338,8 +338,7 @@ void worker_run(const struct worker_options *options)
 	worker.tcp_fd = -1;
 	worker.fabric.module = options->module;
 	worker.epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (worker.epoll < 0 ||
-	    getrandom(&worker.fabric.key, sizeof(worker.fabric.key), 0) < 0)
+	if (worker.epoll < 0 || getrandom(&worker.fabric.key, sizeof(worker.fabric.key), 0) < 0)
 		ret = -errno;
 	if (!ret)
 		ret = lent_open(&worker.lent, options->quota_bytes, worker.fabric.key);

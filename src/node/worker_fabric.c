@@ -26,7 +26,8 @@ int worker_fabric_open(struct worker_fabric *fabric, uint32_t wanted, const char
 		if (!(wanted & (1u << i)) || fabric->targets[i])
 			continue;
 		ret = fabric_of(fabric->module, options.transport)
-			      ->target_open(&options, &fabric->targets[i], first_error ? NULL : why);
+			      ->target_open(&options, &fabric->targets[i],
+					    first_error ? NULL : why);
 		if (ret && !first_error)
 			first_error = ret;
 	}

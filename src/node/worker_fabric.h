@@ -15,7 +15,7 @@
 #define WORKER_SPIN_US_MAX 1000 /* while the signs follow close upon each other */
 #define WORKER_RUNG_US 100000	/* how long after a ring shm is looked after every WORKER_SHM_MS */
 #define WORKER_SHM_MS 1
-#define WORKER_STUCK_SECONDS 10 /* a provider that does not return for so long is stuck: the worker ends */
+#define WORKER_STUCK_SECONDS 3 /* a provider that does not return for so long never will */
 
 struct worker_fabric {
 	const struct fabric_module *module;
@@ -38,7 +38,8 @@ void worker_fabric_close(struct worker_fabric *fabric);
 /* Answers what is there. */
 void worker_fabric_progress(struct worker_fabric *fabric);
 
-/* What the loop may do now: 0 go on at once, else sleep for so many ms (-1: until something comes). */
+/* What the loop may do now: 0 go on at once, else sleep for so many ms (-1: until something comes).
+ */
 int worker_fabric_sleep_ms(struct worker_fabric *fabric);
 
 void worker_fabric_woken(struct worker_fabric *fabric); /* a target's descriptor is readable */

@@ -24,7 +24,8 @@ void worker_peer_free(struct worker_peer *peer); /* closes; NULL is allowed */
 /*
  * Takes what has arrived, without waiting; at most one message at a time, the rest stays in the
  * socket. 0 with *ret_type and the message in peer->arrived; -EAGAIN for none yet; -EPIPE for the
- * end; others for rubbish or a broken connection. After a 0 the message is forgotten at the next call.
+ * end; others for rubbish or a broken connection. After a 0 the message is forgotten at the next
+ * call.
  */
 int worker_peer_receive(struct worker_peer *peer, enum wire_type *ret_type);
 
