@@ -20,6 +20,12 @@ static int find_scheme(const char *uri, const struct backing_ops **ret_ops, cons
 	size_t length = strlen(uri);
 	const char *colon = strchr(uri, ':');
 
+	for (size_t i = 0; i < length; i++) {
+		if ((unsigned char)uri[i] < ' ' || uri[i] == 0x7f)
+			return error_set(why, -EINVAL,
+					 "bad backing URI \"%.*s...\": a control character follows",
+					 (int)(i < 120 ? i : 120), uri);
+	}
 	if (length >= BACKING_URI_BYTES)
 		return error_set(why, -EINVAL,
 				 "bad backing URI \"%.60s...\": %zu bytes, the limit is %d", uri,

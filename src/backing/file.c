@@ -149,6 +149,10 @@ static int open_device(const struct file_uri *uri, struct error *why)
 				 uri->path);
 	/* Exclusive: refused while it is mounted, or while another session has it. */
 	fd = open_direct(uri->path, O_EXCL);
+	if (fd == -EBUSY)
+		return error_set(why, fd,
+				 "\"file:%s\" is in use: mounted, or far memory of another program",
+				 uri->path);
 	if (fd < 0)
 		return error_set(why, fd, "cannot open \"file:%s\": %s", uri->path, strerror(-fd));
 	return fd;

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "backing/mem_pool.h"
+#include "backing/mem_pool_layout.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
-#include <stdalign.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,111 +10,27 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/cpu.h"
 #include "base/own_memory.h"
 #include "base/units.h"
 
-#define NO_CHUNK UINT32_MAX
-#define CLASS_NONE 0 /* a free chunk; fresh memory is zero, so never-used chunks are free */
-
-#define CHUNK_BITMAP_WORDS 14
-#define CHUNK_BITMAP_OBJECTS (CHUNK_BITMAP_WORDS * 64)
-
 /* Trying this often costs less than one sleep, and the section is rarely longer. */
 #define LOCK_SPINS 200
+#define LOCK_NAP_NS 20000
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
-
-/*
- * Steps of about an eighth of a power of two, multiples of 64: a compressed page wastes 6 % on the
- * average. Nothing between 3072 and a page: such pages are stored as they are.
- */
-static const uint16_t class_bytes[] = {
-	[CLASS_NONE] = 0, 64,	128,  192,  256,  320,	384,  448,  512,  640,	768,  896,  1024, 1152,
-	1280,		  1408, 1536, 1664, 1792, 1920, 2048, 2304, 2560, 2816, 3072, 4096,
-};
-
-#define CLASS_COUNT ARRAY_COUNT(class_bytes)
-
-struct mem_chunk {
-	_Atomic uint8_t class; /* changes under the locks of that class and of the chunks */
-	/* Under the class's lock; `next` of a free chunk under the lock of the chunks. */
-	uint16_t used;
-	uint16_t hint; /* bitmap words before it are full */
-	uint32_t next;
-	uint32_t prev;
-	uint64_t bitmap[CHUNK_BITMAP_WORDS];
-};
-_Static_assert(sizeof(struct mem_chunk) == 128, "metadata is 0.05 % of the arena");
-
-struct mem_class {
-	alignas(128) pthread_mutex_t lock;
-	uint32_t partial; /* chunks of this class with room, newest first */
-};
-
-struct mem_pool_shared {
-	struct mem_class classes[CLASS_COUNT];
-	alignas(128) pthread_mutex_t chunk_lock;
-	uint32_t chunk_count_max;
-	uint32_t free;		     /* under chunk_lock: chunks of CLASS_NONE below `top` */
-	_Atomic uint32_t top;	     /* under chunk_lock: chunks from here on were never used */
-	_Atomic uint32_t used_count; /* under chunk_lock: chunks with a class */
-	alignas(128) struct mem_chunk chunks[];
-};
 
 static uint32_t class_of(uint32_t bytes)
 {
 	uint32_t class = 1;
 
 	assert(bytes > 0 && bytes <= PAGE_BYTES);
-	while (class_bytes[class] < bytes)
+	while (mem_class_bytes[class] < bytes)
 		class++;
 	return class;
-}
-
-static uint32_t class_object_count(uint32_t class)
-{
-	uint32_t count = MEM_CHUNK_BYTES / class_bytes[class];
-	uint32_t bitmap_bytes;
-
-	if (count <= CHUNK_BITMAP_OBJECTS)
-		return count;
-	/* The first objects' room holds the bitmap of all. */
-	bitmap_bytes = (count + 63) / 64 * 8;
-	return count - (bitmap_bytes + class_bytes[class] - 1) / class_bytes[class];
-}
-
-static uint8_t *chunk_start(const struct mem_pool *pool, uint32_t index)
-{
-	return pool->arena + (uint64_t)index * MEM_CHUNK_BYTES;
-}
-
-static uint64_t *chunk_bitmap(const struct mem_pool *pool, uint32_t index, uint32_t class)
-{
-	if (MEM_CHUNK_BYTES / class_bytes[class] <= CHUNK_BITMAP_OBJECTS)
-		return pool->shared->chunks[index].bitmap;
-	return (uint64_t *)chunk_start(pool, index);
-}
-
-/* Where object 0 begins in its chunk. */
-static uint32_t class_first_byte(uint32_t class)
-{
-	uint32_t whole = MEM_CHUNK_BYTES / class_bytes[class];
-
-	return (whole - class_object_count(class)) * class_bytes[class];
-}
-
-static uint32_t count_objects(const struct mem_pool *pool, uint32_t index, uint32_t class)
-{
-	const uint64_t *bitmap = chunk_bitmap(pool, index, class);
-	uint32_t word_count = (class_object_count(class) + 63) / 64;
-	uint32_t used = 0;
-
-	for (uint32_t i = 0; i < word_count; i++)
-		used += (uint32_t)__builtin_popcountll(bitmap[i]);
-	return used;
 }
 
 static void partial_add(struct mem_pool *pool, uint32_t class, uint32_t index)
@@ -181,22 +94,30 @@ static void recover_chunks(struct mem_pool *pool)
 	atomic_store(&shared->used_count, used_count);
 }
 
+/*
+ * Tries and naps rather than sleeps in the lock: the limit then follows the monotonic clock, and an
+ * owner that was only interrupted is back within a nap.
+ */
 static int lock_within_limit(pthread_mutex_t *lock)
 {
-	struct timespec until;
-	int err;
+	const struct timespec nap = {.tv_nsec = LOCK_NAP_NS};
+	uint64_t until_ns = 0;
 
-	for (int i = 0; i < LOCK_SPINS; i++) {
-		err = pthread_mutex_trylock(lock);
+	for (uint32_t tries = 0;; tries++) {
+		int err = pthread_mutex_trylock(lock);
+
 		if (err != EBUSY)
 			return -err;
-		cpu_pause();
+		if (tries < LOCK_SPINS) {
+			cpu_pause();
+			continue;
+		}
+		if (!until_ns)
+			until_ns = clock_now_ns() + MEM_LOCK_WAIT_MS * (uint64_t)1000000;
+		else if (clock_now_ns() >= until_ns)
+			return -ETIMEDOUT;
+		syscall(SYS_nanosleep, &nap, NULL);
 	}
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += MEM_LOCK_WAIT_MS * 1000000l;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	return -pthread_mutex_timedlock(lock, &until);
 }
 
 /* 0 or -ETIMEDOUT. */
@@ -227,9 +148,12 @@ static int lock_chunks(struct mem_pool *pool)
 static int give_chunk(struct mem_pool *pool, uint32_t index)
 {
 	struct mem_pool_shared *shared = pool->shared;
+	uint8_t pieces;
 	int err;
 
 	/* While it still has its class: once it is free, another's bytes may be in it. */
+	pieces = atomic_exchange(&shared->chunks[index].populated, 0);
+	atomic_fetch_sub(&shared->bytes_held, __builtin_popcount(pieces) * PIECE_BYTES);
 	syscall(SYS_madvise, chunk_start(pool, index), MEM_CHUNK_BYTES, MADV_REMOVE);
 	err = lock_chunks(pool);
 	if (err)
@@ -267,15 +191,6 @@ static int take_chunk(struct mem_pool *pool, uint32_t class)
 
 	shared->chunks[index].used = 0;
 	shared->chunks[index].hint = 0;
-	/*
-	 * All pages at once cost a fraction of a fault each, and a host without memory says so here
-	 * instead of killing somebody later. Kernels before 5.14 do not know the call.
-	 */
-	if (syscall(SYS_madvise, chunk_start(pool, index), MEM_CHUNK_BYTES, MADV_POPULATE_WRITE) &&
-	    errno != EINVAL) {
-		if (!give_chunk(pool, index))
-			return -ENOSPC;
-	}
 	partial_add(pool, class, index);
 	return 0;
 }
@@ -298,7 +213,7 @@ static uint64_t take_object(struct mem_pool *pool, uint32_t class)
 	if (++chunk->used == class_object_count(class))
 		partial_remove(pool, class, index);
 	return (uint64_t)index * MEM_CHUNK_BYTES + class_first_byte(class) +
-	       (uint64_t)object * class_bytes[class];
+	       (uint64_t)object * mem_class_bytes[class];
 }
 
 static int alloc_in_class(struct mem_pool *pool, uint32_t class, bool may_grow,
@@ -317,14 +232,46 @@ static int alloc_in_class(struct mem_pool *pool, uint32_t class, bool may_grow,
 	return err;
 }
 
+/*
+ * Makes the kernel give the memory from `offset` on, behind no lock. A host without memory says so
+ * here, instead of killing somebody at the first touch; kernels before 5.14 do not know the call.
+ */
+static int populate(struct mem_pool *pool, uint64_t offset, uint32_t bytes)
+{
+	struct mem_chunk *chunk = &pool->shared->chunks[offset / MEM_CHUNK_BYTES];
+	uint64_t last = (offset + bytes - 1) / PIECE_BYTES;
+
+	for (uint64_t piece = offset / PIECE_BYTES; piece <= last; piece++) {
+		uint8_t bit = (uint8_t)(1u << (piece % (MEM_CHUNK_BYTES / PIECE_BYTES)));
+
+		if (atomic_load_explicit(&chunk->populated, memory_order_relaxed) & bit)
+			continue;
+		if (syscall(SYS_madvise, pool->arena + piece * PIECE_BYTES, PIECE_BYTES,
+			    MADV_POPULATE_WRITE) &&
+		    errno != EINVAL)
+			return -ENOSPC;
+		if (!(atomic_fetch_or(&chunk->populated, bit) & bit))
+			atomic_fetch_add(&pool->shared->bytes_held, PIECE_BYTES);
+	}
+	return 0;
+}
+
 int mem_pool_alloc(struct mem_pool *pool, uint32_t bytes, uint64_t *ret_offset)
 {
 	uint32_t class = class_of(bytes);
-	int err = alloc_in_class(pool, class, true, ret_offset);
+	uint64_t offset;
+	int err = alloc_in_class(pool, class, true, &offset);
 
 	/* Full: room in a chunk of larger objects is better than none. */
 	while (err == -ENOSPC && ++class < CLASS_COUNT)
-		err = alloc_in_class(pool, class, false, ret_offset);
+		err = alloc_in_class(pool, class, false, &offset);
+	if (err)
+		return err;
+	err = populate(pool, offset, bytes);
+	if (err)
+		mem_pool_free(pool, offset);
+	else
+		*ret_offset = offset;
 	return err;
 }
 
@@ -359,7 +306,7 @@ void mem_pool_free(struct mem_pool *pool, uint64_t offset)
 	assert(class != CLASS_NONE && class < CLASS_COUNT);
 	if (lock_class(pool, class))
 		return;
-	free_object(pool, index, class, (in_chunk - class_first_byte(class)) / class_bytes[class]);
+	free_object(pool, index, class, (in_chunk - class_first_byte(class)) / mem_class_bytes[class]);
 	pthread_mutex_unlock(&pool->shared->classes[class].lock);
 }
 
@@ -367,12 +314,12 @@ uint32_t mem_pool_object_bytes(const struct mem_pool *pool, uint64_t offset)
 {
 	const struct mem_chunk *chunk = &pool->shared->chunks[offset / MEM_CHUNK_BYTES];
 
-	return class_bytes[atomic_load_explicit(&chunk->class, memory_order_relaxed)];
+	return mem_class_bytes[atomic_load_explicit(&chunk->class, memory_order_relaxed)];
 }
 
 uint64_t mem_pool_bytes_held(const struct mem_pool *pool)
 {
-	return atomic_load(&pool->shared->used_count) * MEM_CHUNK_BYTES;
+	return atomic_load(&pool->shared->bytes_held);
 }
 
 static int init_lock(pthread_mutex_t *lock)
@@ -437,65 +384,18 @@ void mem_pool_destroy(struct mem_pool *pool)
 	*pool = (struct mem_pool){0};
 }
 
-static int audit_lists(struct mem_pool *pool)
+int mem_pool_settle(struct mem_pool *pool)
 {
-	const struct mem_pool_shared *shared = pool->shared;
-	uint64_t listed = 0;
+	int err = 0;
 
-	for (uint32_t class = 1; class < CLASS_COUNT; class++) {
-		uint32_t prev = NO_CHUNK;
-
-		for (uint32_t i = shared->classes[class].partial; i != NO_CHUNK;
-		     i = shared->chunks[i].next) {
-			const struct mem_chunk *chunk = &shared->chunks[i];
-
-			if (i >= shared->top || chunk->class != class || chunk->prev != prev ||
-			    chunk->used >= class_object_count(class) || ++listed > shared->top)
-				return -EBADMSG;
-			prev = i;
-		}
+	for (uint32_t class = 1; !err && class < CLASS_COUNT; class++) {
+		err = lock_class(pool, class);
+		if (!err)
+			pthread_mutex_unlock(&pool->shared->classes[class].lock);
 	}
-	for (uint32_t i = shared->free; i != NO_CHUNK; i = shared->chunks[i].next) {
-		if (i >= shared->top || shared->chunks[i].class != CLASS_NONE ||
-		    ++listed > shared->top)
-			return -EBADMSG;
-	}
-	/* With the full chunks, which are on no list, these are all. */
-	for (uint32_t i = 0; i < shared->top; i++) {
-		uint32_t class = shared->chunks[i].class;
-
-		if (class != CLASS_NONE && shared->chunks[i].used == class_object_count(class))
-			listed++;
-	}
-	return listed == shared->top ? 0 : -EBADMSG;
-}
-
-int64_t mem_pool_audit(struct mem_pool *pool)
-{
-	const struct mem_pool_shared *shared = pool->shared;
-	uint32_t used_count = 0;
-	int64_t objects = 0;
-
-	/* Taking each lock once lets the recovery of those that a dead owner left happen. */
-	for (uint32_t class = 1; class < CLASS_COUNT; class++) {
-		if (lock_class(pool, class))
-			return -EBADMSG;
-		pthread_mutex_unlock(&pool->shared->classes[class].lock);
-	}
-	if (lock_chunks(pool))
-		return -EBADMSG;
-	pthread_mutex_unlock(&pool->shared->chunk_lock);
-	for (uint32_t i = 0; i < shared->top; i++) {
-		uint32_t class = shared->chunks[i].class;
-
-		if (class == CLASS_NONE)
-			continue;
-		used_count++;
-		if (count_objects(pool, i, class) != shared->chunks[i].used)
-			return -EBADMSG;
-		objects += shared->chunks[i].used;
-	}
-	if (used_count != shared->used_count || audit_lists(pool))
-		return -EBADMSG;
-	return objects;
+	if (!err)
+		err = lock_chunks(pool);
+	if (!err)
+		pthread_mutex_unlock(&pool->shared->chunk_lock);
+	return err;
 }
