@@ -73,7 +73,7 @@ struct backing_channel {
 struct backing_options {
 	const char *key_file;	   /* the cluster key; NULL: none */
 	const uint8_t *ticket;	   /* join this session; NULL: begin one */
-	void *pages;		   /* all io pages lie in here, for transports that register memory */
+	void *pages; /* all io pages lie in here, for transports that register memory */
 	size_t pages_bytes;
 	uint32_t wait_ms_max;	   /* limit of every wait in the control path */
 };
@@ -86,7 +86,7 @@ struct backing_ops {
 	 * words (backing/uri.h makes them). NULL: only open() can tell.
 	 */
 	int (*check)(const char *rest, struct error *why);
-	/* `rest` has passed check(). On success the caller owns *ret_backing; its uri is set later. */
+	/* `rest` has passed check(). On success the caller owns *ret_backing. */
 	int (*open)(const char *rest, const struct backing_options *options,
 		    struct backing **ret_backing, struct error *why);
 	/* Ends the session if this process is its last user. All channels are closed before. */
@@ -98,8 +98,8 @@ struct backing_ops {
 	int (*reserve)(struct backing *backing, uint64_t slot_count, struct error *why);
 	/*
 	 * In a forked child, or when another process began a new session: joins `ticket`'s. NULL or
-	 * the backing's own ticket: the session that it has. Channels opened before it are of no use
-	 * in a child any more; channel_close() frees what is left of them and is optional.
+	 * the backing's own ticket: the session that it has. Channels opened before it are of no
+	 * use in a child any more; channel_close() frees what is left of them and is optional.
 	 */
 	int (*reattach)(struct backing *backing, const uint8_t *ticket, struct error *why);
 
@@ -111,9 +111,9 @@ struct backing_ops {
 	 */
 	void (*channel_close)(struct backing_channel *channel);
 	/*
-	 * Starts an io; sets result to BACKING_PENDING first. 0, or -EAGAIN when the channel is full
-	 * (poll, then again), or an error with which the channel is to be closed.
-	 * It may be done on return.
+	 * Starts an io; sets result to BACKING_PENDING first. 0, or -EAGAIN when the channel is
+	 * full (poll, then again), or an error with which the channel is to be closed. It may be
+	 * done on return.
 	 */
 	int (*submit)(struct backing_channel *channel, struct backing_io *io);
 	/* Moves things on and finishes what can be finished; never sleeps. */

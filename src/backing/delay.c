@@ -65,10 +65,11 @@ static int take_option(struct delay_settings *settings, const char *name, const 
 	}
 	if (!strcmp(name, "verb") && !uri_parse_verb(value, &settings->verbs))
 		return 0;
-	return error_set(reason, -EINVAL,
-			 "unknown option \"%.40s\"; known: jitter=TIME, bandwidth=SIZE, verb=fetch, "
-			 "verb=store",
-			 name);
+	return error_set(
+		reason, -EINVAL,
+		"unknown option \"%.40s\"; known: jitter=TIME, bandwidth=SIZE, verb=fetch, "
+		"verb=store",
+		name);
 }
 
 static int parse_settings(const char *rest, struct delay_settings *ret_settings,

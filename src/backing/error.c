@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * error: makes a backing fail, for tests and for people who rehearse failures. Each io of the chosen
- * verb is counted, over all processes that share the backing, and is struck when any trigger says
- * so: by chance, after the first N, each Nth, or while a file exists.
+ * error: makes a backing fail, for tests and for people who rehearse failures. Each io of the
+ * chosen verb is counted, over all processes that share the backing, and is struck when any trigger
+ * says so: by chance, after the first N, each Nth, or while a file exists.
  */
 
 #include <errno.h>

@@ -101,7 +101,7 @@ static int open_direct(const char *path, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-/* A name nobody else takes, for file systems without unnamed files, and only until it is unlinked. */
+/* Under a name nobody else takes, for file systems without unnamed files. */
 static int open_then_unlink(const char *folder)
 {
 	char path[BACKING_URI_BYTES + 64];
@@ -174,9 +174,10 @@ static int open_path(const struct file_uri *uri, struct error *why)
 		return error_set(why, -EINVAL,
 				 "\"file:%s\" is no file, directory or block device", uri->path);
 	} else if (status.st_size > 0) {
-		return error_set(why, -EEXIST,
-				 "\"file:%s\" exists and is not empty: name a directory or a new file",
-				 uri->path);
+		return error_set(
+			why, -EEXIST,
+			"\"file:%s\" exists and is not empty: name a directory or a new file",
+			uri->path);
 	} else {
 		fd = open_and_unlink(uri->path, 0);
 	}
@@ -382,9 +383,10 @@ static int file_reserve(struct backing *backing, uint64_t slot_count, struct err
 	if (!file->device)
 		err = grow(file, bytes);
 	if (err == -EFBIG)
-		return error_set(why, -ENOSPC,
-				 "\"%s\" cannot grow to %s: larger than a file may be here (ulimit -f)",
-				 backing->uri, wanted);
+		return error_set(
+			why, -ENOSPC,
+			"\"%s\" cannot grow to %s: larger than a file may be here (ulimit -f)",
+			backing->uri, wanted);
 	if (err)
 		return error_set(why, err, "\"%s\" cannot grow to %s: %s", backing->uri, wanted,
 				 strerror(-err));

@@ -6,9 +6,9 @@
  * What the two halves of the file backing share: file.c finds, opens and grows the file,
  * file_channel.c moves pages. Contract and threads as in backing/backing.h.
  *
- * All bytes pass through bounce pages of the channel. The device never writes to the caller's pages:
- * an io that is abandoned cannot land there later, and a page just fetched is not still pinned when
- * the caller wants to move it. It costs one copy of 0.1 to 0.3 us a page.
+ * All bytes pass through bounce pages of the channel. The device never writes to the caller's
+ * pages: an io that is abandoned cannot land there later, and a page just fetched is not still
+ * pinned when the caller wants to move it. It costs one copy of 0.1 to 0.3 us a page.
  */
 
 #include <stdatomic.h>

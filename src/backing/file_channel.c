@@ -318,7 +318,7 @@ static int open_ring(struct file_channel *channel)
 		io_uring_queue_exit(&channel->ring);
 		return err;
 	}
-	/* The ring's own hold of the file outlasts a program that closes all descriptors it sees. */
+	/* The ring's own hold of the file outlasts a program that closes all descriptors. */
 	channel->file_registered = !io_uring_register_files(&channel->ring, &fd, 1);
 	channel->ring_used = true;
 	return 0;
@@ -331,10 +331,11 @@ static int choose_io(struct file_channel *channel, struct error *why)
 
 	if (!err || file->io_mode == FILE_IO_AUTO)
 		return 0;
-	return error_set(why, err,
-			 "cannot use io_uring for \"%s\": %s; see sysctl kernel.io_uring_disabled, or "
-			 "name the file with ?io=sync",
-			 file->base.uri, strerror(-err));
+	return error_set(
+		why, err,
+		"cannot use io_uring for \"%s\": %s; see sysctl kernel.io_uring_disabled, or "
+		"name the file with ?io=sync",
+		file->base.uri, strerror(-err));
 }
 
 int file_channel_open(struct backing *backing, struct backing_channel **ret_channel,

@@ -3,8 +3,8 @@
 #define BACKING_FILTER_H
 
 /*
- * What filters have in common: a backing inside, and for each io of the caller one of their own that
- * they submit to it. Their ops call these; contract and threads as in backing/backing.h.
+ * What filters have in common: a backing inside, and for each io of the caller one of their own
+ * that they submit to it. Their ops call these; contract and threads as in backing/backing.h.
  */
 
 #include "backing/backing.h"
@@ -47,7 +47,7 @@ int filter_channel_open(struct filter_channel *channel, struct backing *backing,
 /* Closes the inner channel; after it no io of this channel is touched. */
 void filter_channel_close(struct filter_channel *channel);
 
-/* An entry for the caller's io, which becomes pending; its index, or -EAGAIN when all are in use. */
+/* An entry for the caller's io, which becomes pending: its index, or -EAGAIN if there is none. */
 int filter_take(struct filter_channel *channel, struct backing_io *outer);
 
 /* Submits the entry's inner io. As submit() of the ops; the entry stays taken whatever happens. */

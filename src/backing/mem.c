@@ -365,10 +365,11 @@ static int mem_reattach(struct backing *backing, const uint8_t *ticket, struct e
 {
 	if (!ticket || !memcmp(ticket, backing->ticket, sizeof(backing->ticket)))
 		return 0;
-	return error_set(why, -ENOTSUP,
-			 "\"%s\" of another process cannot be joined: its pages are shared by forked "
-			 "processes only",
-			 backing->uri);
+	return error_set(
+		why, -ENOTSUP,
+		"\"%s\" of another process cannot be joined: its pages are shared by forked "
+		"processes only",
+		backing->uri);
 }
 
 static int mem_channel_open(struct backing *backing, struct backing_channel **ret_channel,

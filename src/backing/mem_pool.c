@@ -179,7 +179,7 @@ static int take_chunk(struct mem_pool *pool, uint32_t class)
 	if (index != NO_CHUNK) {
 		shared->free = shared->chunks[index].next;
 	} else if (shared->top < shared->chunk_count_max) {
-		/* Counted first: a chunk with a class is always below `top`, where recovery looks. */
+		/* Counted first: a chunk with a class is below `top`, where recovery looks. */
 		index = atomic_fetch_add(&shared->top, 1);
 	} else {
 		pthread_mutex_unlock(&shared->chunk_lock);
@@ -306,7 +306,8 @@ void mem_pool_free(struct mem_pool *pool, uint64_t offset)
 	assert(class != CLASS_NONE && class < CLASS_COUNT);
 	if (lock_class(pool, class))
 		return;
-	free_object(pool, index, class, (in_chunk - class_first_byte(class)) / mem_class_bytes[class]);
+	free_object(pool, index, class,
+		    (in_chunk - class_first_byte(class)) / mem_class_bytes[class]);
 	pthread_mutex_unlock(&pool->shared->classes[class].lock);
 }
 
@@ -363,10 +364,11 @@ int mem_pool_create(uint64_t bytes_max, struct mem_pool *ret_pool, struct error 
 	pool.mapped_bytes = head_bytes + pool.arena_bytes;
 	err = own_memory_map_shared(pool.mapped_bytes, &memory);
 	if (err)
-		return error_set(why, err,
-				 "cannot map a pool of %s: %s; name a smaller one (mem:SIZE), or see "
-				 "vm.overcommit_memory and ulimit -v",
-				 format_size(bytes_max, text), strerror(-err));
+		return error_set(
+			why, err,
+			"cannot map a pool of %s: %s; name a smaller one (mem:SIZE), or see "
+			"vm.overcommit_memory and ulimit -v",
+			format_size(bytes_max, text), strerror(-err));
 	pool.shared = memory;
 	pool.arena = (uint8_t *)memory + head_bytes;
 	err = init_shared(pool.shared, (uint32_t)chunk_count);

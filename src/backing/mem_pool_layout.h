@@ -3,8 +3,8 @@
 #define BACKING_MEM_POOL_LAYOUT_H
 
 /*
- * What lies in the shared memory of a pool: for mem_pool.c, and for the test that audits it. It never
- * leaves the processes of one family, so it has no version.
+ * What lies in the shared memory of a pool: for mem_pool.c, and for the test that audits it. It
+ * never leaves the processes of one family, so it has no version.
  */
 
 #include <pthread.h>
@@ -17,8 +17,8 @@
 #define CLASS_NONE 0 /* a free chunk; fresh memory is zero, so never-used chunks are free */
 
 /*
- * Memory is asked of the kernel in pieces: a piece at once costs 2 us a page, page by page 3 us, and
- * a whole chunk would be held for the first object of a class.
+ * Memory is asked of the kernel in pieces: a piece at once costs 2 us a page, page by page 3 us,
+ * and a whole chunk would be held for the first object of a class.
  */
 #define PIECE_BYTES (MEM_CHUNK_BYTES / 8)
 
@@ -30,8 +30,8 @@
  * average. Nothing between 3072 and a page: such pages are stored as they are.
  */
 static const uint16_t mem_class_bytes[] = {
-	[CLASS_NONE] = 0, 64,	128,  192,  256,  320,	384,  448,  512,  640,	768,  896,  1024, 1152,
-	1280,		  1408, 1536, 1664, 1792, 1920, 2048, 2304, 2560, 2816, 3072, 4096,
+	0,    64,   128,  192,	256,  320,  384,  448,	512,  640,  768,  896,	1024,
+	1152, 1280, 1408, 1536, 1664, 1792, 1920, 2048, 2304, 2560, 2816, 3072, 4096,
 };
 
 #define CLASS_COUNT ARRAY_COUNT(mem_class_bytes)

@@ -28,7 +28,7 @@ int uri_split_filter(const char *scheme, const char *rest, char options[BACKING_
  */
 bool uri_next_option(char **cursor, char separator, char **ret_name, char **ret_value);
 
-/* verb=fetch, verb=store: sets one bit a verb, (1u << BACKING_FETCH). 0 or -EINVAL without words. */
+/* "fetch" or "store": a bit a verb, (1u << BACKING_FETCH). 0, or -EINVAL without words. */
 int uri_parse_verb(const char *text, unsigned int *ret_verbs);
 
 #define URI_BOTH_VERBS ((1u << BACKING_FETCH) | (1u << BACKING_STORE))

@@ -4,8 +4,8 @@
 
 /*
  * Memory that is Perdure's own. Inside a managed program malloc() and mmap() belong to the program:
- * what they return may itself be far. State that serves faults must never be, so it comes from here:
- * whole pages straight from the kernel, not seen by the interposed calls.
+ * what they return may itself be far. State that serves faults must never be, so it comes from
+ * here: whole pages straight from the kernel, not seen by the interposed calls.
  *
  * Control path only. Zeroed. 0 or -errno; the caller gives back the same size that it asked for.
  */

@@ -20,7 +20,7 @@
  */
 int parse_size(const char *text, uint64_t *ret_bytes, struct error *why);
 
-/* "500ns", "200us", "5ms", "2s", "3m" into nanoseconds; errors as above. A bare "0" needs no unit. */
+/* "500ns", "200us", "5ms", "2s", "3m", "0" into nanoseconds; errors as above. */
 int parse_duration(const char *text, uint64_t *ret_ns, struct error *why);
 
 /*

@@ -3,8 +3,8 @@
 #define BACKING_CONFORMANCE_H
 
 /*
- * What every backing must do, as one suite: the contract of backing/backing.h against a plain array.
- * A backing's test program names its URIs and runs the suite.
+ * What every backing must do, as one suite: the contract of backing/backing.h against a plain
+ * array. A backing's test program names its URIs and runs the suite.
  */
 
 #include <check.h>

@@ -124,8 +124,8 @@ START_TEST(formatted_sizes_read_back)
 		case 'K':
 			shown *= 1024;
 		}
-		ck_assert_msg(shown <= (double)bytes && shown >= (double)bytes * 0.85, "%s is %" PRIu64,
-			      text, bytes);
+		ck_assert_msg(shown <= (double)bytes && shown >= (double)bytes * 0.85,
+			      "%s is %" PRIu64, text, bytes);
 	}
 	ck_assert_str_eq(format_size(0, text), "0");
 	ck_assert_str_eq(format_size(1536 * MIB, text), "1.5G");
