@@ -15,6 +15,11 @@
 #define POLLS_PER_LOOK 1024
 /* shm: the worker's queue takes 1024 notes; half of it, so that it is awake before it is full. */
 #define OPERATIONS_PER_RING 512
+/*
+ * A queue that is full is rung for at the first refusal and then rarely: a worker that gets no
+ * processor for a second must not find the socket full of rings, the last of them cut.
+ */
+#define REFUSALS_PER_RING 4096
 #define PROBE_PAUSE_NS 20000
 #define NS_PER_MS 1000000u
 
@@ -105,14 +110,15 @@ int node_channel_submit(struct backing_channel *base, struct backing_io *io)
 		return -EAGAIN;
 	io->result = BACKING_PENDING;
 	ret = start(channel, operation, io);
-	if (ret == -EAGAIN)
+	if (ret == -EAGAIN && channel->refusals++ % REFUSALS_PER_RING == 0)
 		ring(channel);
-	else if (ret)
+	else if (ret && ret != -EAGAIN)
 		channel_break(channel, ret);
 	if (ret)
 		return channel->broken ? channel->broken : ret;
 	channel->free = operation->next_free;
 	operation->io = io;
+	channel->refusals = 0;
 	channel->in_flight++;
 	channel->idle_polls = 0;
 	if (++channel->unrung == OPERATIONS_PER_RING)

@@ -35,6 +35,7 @@ struct node_channel {
 	unsigned in_flight;
 	unsigned idle_polls; /* since something was done */
 	unsigned unrung;     /* shm operations since the worker was rung */
+	unsigned refusals;   /* by the fabric, since it last took an operation */
 	int broken;	     /* 0 or the -errno that everything ends with from now on */
 	struct node_operation operations[BACKING_CHANNEL_DEPTH];
 };

@@ -73,6 +73,7 @@ void ofi_channel_forget(struct fabric_channel *base)
 
 	if (channel->pid != getpid())
 		ofi_process_forget();
+	free(channel);
 }
 
 int ofi_channel_read(struct fabric_channel *base, void *local, size_t bytes, uint64_t offset,

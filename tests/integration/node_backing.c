@@ -34,6 +34,14 @@
 #define WAIT_MS 3000
 #define STUCK_NS 5000000000ull /* an io that takes longer will never end */
 
+/* libfabric 1.17 forgets some 1,900 bytes of each tcp connection; ours are still told. */
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
+
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:libfabric.so";
+}
+
 static char *pages; /* THREADS × DEPTH × BACKING_IO_PAGES_MAX pages */
 static struct backing *backing;
 
@@ -331,6 +339,7 @@ static int run_fill(void)
 
 		store_one(channel, slots - 16 * MIB / PAGE_BYTES - 1, 7);
 		fetch_one(channel, slots - 16 * MIB / PAGE_BYTES - 1, 7);
+		backing->ops->channel_close(channel);
 	}
 	return 0;
 }

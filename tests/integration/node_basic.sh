@@ -10,9 +10,27 @@ for transport in tcp cma shm auto; do
 	"$CLIENT" "$(uri $transport)" basic || fail "$transport"
 done
 
+# A client that may not look into the worker (another user) gets tcp, unless it insists.
+clients=4
+if [ "$(id -u)" = 0 ] && [ "${SANITIZED:-0}" = 0 ]; then
+	chmod 755 "$WORK"
+	mkdir "$WORK/copy"
+	cp "$CLIENT" "$BUILD_ROOT/src/fabric/perdure-fabric-ofi.so" "$WORK/copy"
+	as_nobody() {
+		setpriv --reuid nobody --regid nogroup --clear-groups --bounding-set -all \
+			--inh-caps -all "$@"
+	}
+	as_nobody "$WORK/copy/node_backing" "$(uri auto)" basic || fail "another user's client"
+	if as_nobody "$WORK/copy/node_backing" "$(uri cma)" open 2> "$WORK/err"; then
+		fail "another user's client may use cma"
+	fi
+	grep -q 'process_vm_readv: Operation not permitted' "$WORK/err" || fail "$(cat "$WORK/err")"
+	clients=6
+fi
+
 # Nothing of a client outlives it, and what one held is free for the next.
 wait_for 10 has_no_workers || fail "workers without clients: $(workers)"
-[ "$(grep -c 'gone: session' "$LOG")" = 4 ] || fail "not every end is logged: $(cat "$LOG")"
+[ "$(grep -c 'gone: session' "$LOG")" = $clients ] || fail "not every end is logged: $(cat "$LOG")"
 for i in 1 2 3; do
 	words=$("$CLIENT" "$(uri auto)" fill)
 	case $words in
@@ -35,6 +53,7 @@ case $words in
 esac
 grep -q 'refused: has no room' "$LOG" || fail "the refusal is not logged"
 
+grep -q libfabric "$LOG" && fail "libfabric writes into the log: $(cat "$LOG")"
 stop_node
 [ ! -e "$WORK/pid" ] || fail "the pid file is left"
 [ -z "$(litter)" ] || fail "left behind: $(litter)"

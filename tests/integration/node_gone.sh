@@ -87,4 +87,5 @@ fi
 grep -q 'does not answer within 300 ms' "$WORK/err" || fail "stopped: $(cat "$WORK/err")"
 kill -CONT $stopped
 "$CLIENT" "$(uri auto)" basic || fail "the node does not come back"
+grep -q libfabric "$WORK"/node.*.log && fail "libfabric writes into the log"
 stop_node

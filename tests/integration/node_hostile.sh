@@ -25,5 +25,6 @@ one_worker() {
 wait_for 10 one_worker || fail "workers of dropped clients: $(workers)"
 kill -KILL "$client"
 wait_for 10 has_no_workers || fail "the memory of a killed client is not freed"
+grep -q libfabric "$WORK"/node.*.log && fail "libfabric writes into the log"
 stop_node
 [ -z "$(litter)" ] || fail "left behind: $(litter)"
