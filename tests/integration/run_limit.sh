@@ -1,0 +1,34 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The bound on local memory, watched from outside: the kernel own count of resident pages.
+. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/node_common.sh"
+. "$(dirname "$0")/run_common.sh"
+
+far mem
+LIMIT=$((16 << 20))
+
+# watched COMMAND...: runs it, watches its first process, and compares.
+watched() {
+	"$PERDURE" run --local $LIMIT $FAR --report "$REPORT" -- "$@" > "$WORK/out" 2>&1 &
+	launcher=$!
+	STARTED="$STARTED $launcher"
+	wait_for 10 first_member || fail "no process of the run shows in perdure status"
+	watch_limit $launcher "$member" > "$WORK/watched" || fail "$1 cannot be watched"
+	wait $launcher || fail "$*: $(tail -n 3 "$WORK/out")"
+	most=$(cut -d' ' -f1 "$WORK/watched")
+	looks=$(sed 's/.* in \([0-9]*\) looks/\1/' "$WORK/watched")
+	[ "$looks" -ge 20 ] || fail "$1: only $looks looks"
+	[ "$most" -gt 0 ] || fail "$1: nothing was resident: the wrong ranges"
+	[ "$most" -le $LIMIT ] || fail "$1: $most bytes resident, the limit is $LIMIT"
+	check_report "$1"
+}
+
+first_member() {
+	member=$(status_number $launcher "run['processes'][0]['pid']" 2> /dev/null) && [ -n "$member" ]
+}
+
+watched "$PROGRAMS/mem_threads" 96 1
+watched "$PROGRAMS/mem_fill" 96 1
+watched "$PROGRAMS/mem_fork" 48 1 crowd
+watched "$PROGRAMS/mem_direct" 64 1 large

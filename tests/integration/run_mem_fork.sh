@@ -1,0 +1,11 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# fork in all its forms.
+. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/node_common.sh"
+. "$(dirname "$0")/run_common.sh"
+
+far_program 120 8M "mem" mem_fork 32 1
+for part in tree exits writers repeat orphan; do
+	far_program 60 8M "file tcp shm" mem_fork 32 2 $part
+done

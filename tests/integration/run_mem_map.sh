@@ -1,0 +1,11 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The mapping calls against a model, and their promises one by one.
+. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/node_common.sh"
+. "$(dirname "$0")/run_common.sh"
+
+for seed in 1 2 3; do
+	far_program 60 8M "mem" mem_map 32 $seed
+done
+far_program 60 8M "file tcp shm" mem_map 32 4

@@ -1,0 +1,9 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# A mirror over two nodes, one of which is killed and restarted, two hundred times.
+. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/node_common.sh"
+. "$(dirname "$0")/run_common.sh"
+
+export WORK
+timeout -k 10 400 python3 "$(dirname "$0")/run_faults.py" kills "${SEED:-1}" "${KILLS:-200}"

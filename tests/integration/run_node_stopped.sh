@@ -1,0 +1,9 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Nodes that are stopped for a while.
+. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/node_common.sh"
+. "$(dirname "$0")/run_common.sh"
+
+export WORK
+timeout -k 10 120 python3 "$(dirname "$0")/run_faults.py" stopped "${SEED:-1}"

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promises of the mapping calls that a random test hardly meets: holes, fences, sparse
+ * mappings, code in far pages, write barriers by SIGSEGV, locks and their limits.
+ */
+#include <sys/resource.h>
+
+#include "program.h"
+
+static struct arguments arguments;
+static struct ballast ballast;
+
+static void hole_check(uint8_t *memory, size_t bytes, size_t from, size_t count)
+{
+	CHECK(munmap(memory + from, count) == 0);
+	ballast_press(&ballast);
+	for (size_t at = 0; at < bytes; at += PAGE) {
+		bool gone = at >= from && at < from + count;
+		if (gone)
+			CHECK(probe(memory + at, at % (2 * PAGE) == 0) == SIGSEGV);
+		else
+			words_check(memory + at, PAGE, at, arguments.seed, "beside a hole");
+	}
+	CHECK(munmap(memory, bytes) == 0);
+	CHECK(probe(memory, false) == SIGSEGV && probe(memory + bytes - 1, false) == SIGSEGV);
+}
+
+static void holes(void)
+{
+	size_t bytes = MIB;
+	size_t cuts[][2] = { { 0, 5 * PAGE },
+			     { bytes - 9 * PAGE, 9 * PAGE },
+			     { 33 * PAGE, 40 * PAGE } };
+	for (size_t cut = 0; cut < 3; cut++) {
+		uint8_t *memory = map_anonymous(bytes);
+		for (size_t at = 0; at < bytes; at += PAGE)
+			words_fill(memory + at, PAGE, at, arguments.seed);
+		hole_check(memory, bytes, cuts[cut][0], cuts[cut][1]);
+	}
+}
+
+static void replace(void)
+{
+	size_t bytes = 64 * PAGE;
+	uint8_t *memory = map_anonymous(bytes);
+	words_fill(memory, bytes, 1, arguments.seed);
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+	errno = 0;
+	CHECK(mmap(memory + 63 * PAGE, 2 * PAGE, PROT_READ, flags, -1, 0) == MAP_FAILED);
+	CHECK(errno == EEXIST);
+	words_check(memory, bytes, 1, arguments.seed, "after EEXIST");
+	CHECK(munmap(memory + 8 * PAGE, 8 * PAGE) == 0);
+	CHECK(mmap(memory + 8 * PAGE, 8 * PAGE, PROT_READ | PROT_WRITE, flags, -1, 0) ==
+	      memory + 8 * PAGE);
+	CHECK(bytes_are_zero(memory + 8 * PAGE, 8 * PAGE));
+	/* A far page must not come back into a mapping that took its place. */
+	words_fill(memory, bytes, 2, arguments.seed);
+	ballast_press(&ballast);
+	CHECK(mmap(memory, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+		   -1, 0) == memory);
+	CHECK(bytes_are_zero(memory, bytes));
+	words_fill(memory, bytes, 3, arguments.seed);
+	ballast_press(&ballast);
+	CHECK(mmap(memory, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED,
+		   -1, 0) == memory);
+	CHECK(bytes_are_zero(memory, bytes));
+	pid_t pid = fork();
+	if (pid == 0) {
+		words_fill(memory, bytes, 4, arguments.seed);
+		_exit(0);
+	}
+	child_check(pid, "writer of shared memory");
+	words_check(memory, bytes, 4, arguments.seed, "shared with a child");
+	CHECK(munmap(memory, bytes) == 0);
+}
+
+static void sparse(void)
+{
+	size_t bytes = 64ul << 30;
+	uint8_t *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	CHECK(memory != MAP_FAILED);
+	struct random random = { arguments.seed };
+	for (int step = 0; step < 2000; step++) {
+		uint64_t page = random_below(&random, bytes / PAGE);
+		words_fill(memory + page * PAGE, 64, page, arguments.seed);
+	}
+	random.state = arguments.seed;
+	for (int step = 0; step < 2000; step++) {
+		uint64_t page = random_below(&random, bytes / PAGE);
+		words_check(memory + page * PAGE, 64, page, arguments.seed, "sparse");
+		CHECK(bytes_are_zero(memory + page * PAGE + 64, PAGE - 64));
+	}
+	CHECK(madvise(memory, bytes, MADV_DONTNEED) == 0);
+	random.state = arguments.seed;
+	for (int step = 0; step < 100; step++)
+		CHECK(memory[random_below(&random, bytes / PAGE) * PAGE] == 0);
+	CHECK(munmap(memory, bytes) == 0);
+}
+
+/* Each page gets "mov eax, page; ret", becomes executable, goes far, and is called. */
+static void code(void)
+{
+#ifdef __x86_64__
+	uint32_t count = 300;
+	uint8_t *memory = map_anonymous(count * PAGE);
+	for (uint32_t page = 0; page < count; page++) {
+		uint8_t *at = memory + page * PAGE + page;
+		at[0] = 0xb8;
+		memcpy(at + 1, &page, 4);
+		at[5] = 0xc3;
+	}
+	CHECK(mprotect(memory, count * PAGE, PROT_READ | PROT_EXEC) == 0);
+	ballast_press(&ballast);
+	for (uint32_t page = 0; page < count; page++) {
+		uint32_t (*function)(void);
+		uint8_t *at = memory + page * PAGE + page;
+		memcpy(&function, &at, sizeof(at));
+		CHECK(function() == page);
+		CHECK(probe(at, true) == SIGSEGV);
+	}
+	CHECK(munmap(memory, count * PAGE) == 0);
+#endif
+}
+
+static uint8_t *barrier_memory;
+static volatile sig_atomic_t barrier_hits;
+
+/* What garbage collectors do: note the page, allow the write, go on. */
+static void barrier_handler(int number, siginfo_t *info, void *context)
+{
+	uint8_t *page = (uint8_t *)((uintptr_t)info->si_addr & ~(PAGE - 1));
+	if (mprotect(page, PAGE, PROT_READ | PROT_WRITE) != 0)
+		_exit(3);
+	barrier_hits++;
+}
+
+static void barrier(void)
+{
+	size_t count = 1000;
+	struct sigaction action = { .sa_sigaction = barrier_handler, .sa_flags = SA_SIGINFO },
+			 before;
+	barrier_memory = map_anonymous(count * PAGE);
+	words_fill(barrier_memory, count * PAGE, 1, arguments.seed);
+	CHECK(mprotect(barrier_memory, count * PAGE, PROT_READ) == 0);
+	ballast_press(&ballast);
+	CHECK(sigaction(SIGSEGV, &action, &before) == 0);
+	for (size_t page = 0; page < count; page++)
+		((volatile uint8_t *)barrier_memory)[page * PAGE + page] ^= 0x5a;
+	CHECK(sigaction(SIGSEGV, &before, NULL) == 0);
+	CHECK(barrier_hits == (int)count);
+	ballast_press(&ballast);
+	for (size_t page = 0; page < count; page++)
+		barrier_memory[page * PAGE + page] ^= 0x5a;
+	words_check(barrier_memory, count * PAGE, 1, arguments.seed, "behind a write barrier");
+	/* No access at all and back: the bytes survive. */
+	CHECK(mprotect(barrier_memory, count * PAGE, PROT_NONE) == 0);
+	ballast_press(&ballast);
+	CHECK(probe(barrier_memory, false) == SIGSEGV);
+	CHECK(mprotect(barrier_memory, count * PAGE, PROT_READ) == 0);
+	words_check(barrier_memory, count * PAGE, 1, arguments.seed, "after PROT_NONE");
+	CHECK(munmap(barrier_memory, count * PAGE) == 0);
+}
+
+static void growth(void)
+{
+	size_t bytes = PAGE;
+	uint8_t *memory = map_anonymous(bytes);
+	words_fill(memory, bytes, 9, arguments.seed);
+	while (bytes * 2 <= arguments.bytes) {
+		uint8_t *moved = mremap(memory, bytes, bytes * 2, MREMAP_MAYMOVE);
+		CHECK(moved != MAP_FAILED);
+		if (moved != memory)
+			CHECK(probe(memory, false) == SIGSEGV || memory > moved);
+		memory = moved;
+		words_check(memory, bytes, 9, arguments.seed, "grown");
+		CHECK(bytes_are_zero(memory + bytes, bytes));
+		bytes *= 2;
+		words_fill(memory, bytes, 9, arguments.seed);
+	}
+	CHECK(mremap(memory, bytes, bytes / 4, 0) == memory);
+	CHECK(probe(memory + bytes / 4, false) == SIGSEGV);
+	words_check(memory, bytes / 4, 9, arguments.seed, "shrunk");
+	uint8_t *target = map_anonymous(bytes / 4);
+	CHECK(mremap(memory, bytes / 4, bytes / 4, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP,
+		     target) == target);
+	words_check(target, bytes / 4, 9, arguments.seed, "moved, not unmapped");
+	CHECK(bytes_are_zero(memory, bytes / 4));
+	CHECK(munmap(memory, bytes / 4) == 0 && munmap(target, bytes / 4) == 0);
+}
+
+static void odd_places(void)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	size_t bytes = 256 * PAGE;
+	uint8_t *low = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags | MAP_32BIT, -1, 0);
+	CHECK(low != MAP_FAILED && (uintptr_t)low + bytes <= 1ul << 32);
+	uint8_t *wish = (uint8_t *)0x100000000000ul; /* far from all that the kernel chooses */
+	uint8_t *fixed = mmap(wish, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, -1, 0);
+	CHECK(fixed == wish);
+	uint8_t *stack =
+		mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags | MAP_GROWSDOWN | MAP_STACK, -1, 0);
+	CHECK(stack != MAP_FAILED);
+	uint8_t *heap = sbrk((intptr_t)bytes);
+	CHECK(heap != (void *)-1);
+	uint8_t *all[] = { low, fixed, stack, heap };
+	for (size_t index = 0; index < 4; index++)
+		words_fill(all[index], bytes, index, arguments.seed);
+	ballast_press(&ballast);
+	for (size_t index = 0; index < 4; index++)
+		words_check(all[index], bytes, index, arguments.seed, "odd place");
+	CHECK(munmap(low, bytes) == 0 && munmap(fixed, bytes) == 0 && munmap(stack, bytes) == 0);
+}
+
+static void locks(void)
+{
+	size_t bytes = 64 * PAGE;
+	uint8_t *locked = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, -1, 0);
+	CHECK(locked != MAP_FAILED);
+	words_fill(locked, bytes, 5, arguments.seed);
+	ballast_press(&ballast);
+	unsigned char resident[64];
+	CHECK(mincore(locked, bytes, resident) == 0);
+	for (size_t page = 0; page < 64; page++)
+		CHECK(resident[page] & 1);
+	errno = 0;
+	CHECK(madvise(locked, bytes, MADV_DONTNEED) == -1 && errno == EINVAL);
+	words_check(locked, bytes, 5, arguments.seed, "locked");
+	CHECK(munlock(locked, bytes) == 0);
+	CHECK(madvise(locked, bytes, MADV_DONTNEED) == 0 && bytes_are_zero(locked, bytes));
+	CHECK(munmap(locked, bytes) == 0);
+	/* More than fits: yes or ENOMEM, but an answer, and the program goes on. */
+	int result = mlock(ballast.words, ballast.pages * PAGE);
+	CHECK(result == 0 || errno == ENOMEM || errno == EAGAIN);
+	ballast_press(&ballast);
+	CHECK(munlock(ballast.words, ballast.pages * PAGE) == 0);
+	ballast_press(&ballast);
+}
+
+static void lock_limit(void)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct rlimit limit = { 65536, 65536 };
+		CHECK(setrlimit(RLIMIT_MEMLOCK, &limit) == 0);
+		if (geteuid() == 0)
+			CHECK(setresuid(65534, 65534, 65534) == 0);
+		uint8_t *memory = map_anonymous(MIB);
+		words_fill(memory, MIB, 6, arguments.seed);
+		errno = 0;
+		CHECK(mlock(memory, MIB) == -1 && (errno == ENOMEM || errno == EPERM));
+		words_check(memory, MIB, 6, arguments.seed, "after a refused lock");
+		CHECK(mlock(memory, PAGE) == 0 || errno == ENOMEM);
+		ballast_press(&ballast);
+		_exit(0);
+	}
+	child_check(pid, "lock limit");
+}
+
+static void lock_all(void)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		alarm(60);
+		int result = mlockall(MCL_CURRENT | MCL_FUTURE);
+		CHECK(result == 0 || errno == ENOMEM || errno == EAGAIN || errno == EPERM);
+		uint8_t *memory =
+			mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		CHECK(memory != MAP_FAILED || errno == EAGAIN);
+		ballast_press(&ballast);
+		CHECK(munlockall() == 0);
+		ballast_press(&ballast);
+		_exit(0);
+	}
+	child_check(pid, "mlockall");
+}
+
+static void resident(void)
+{
+	size_t bytes = 16 * PAGE;
+	unsigned char map[16];
+	uint8_t *memory = map_anonymous(bytes);
+	words_fill(memory, bytes, 8, arguments.seed);
+	CHECK(mincore(memory, bytes, map) == 0);
+	ballast_press(&ballast);
+	CHECK(mincore(memory, bytes, map) == 0);
+	words_check(memory, bytes, 8, arguments.seed, "after mincore");
+	CHECK(msync(memory, bytes, MS_SYNC) == 0 && msync(memory, bytes, MS_ASYNC) == 0);
+	CHECK(munmap(memory + 4 * PAGE, PAGE) == 0);
+	errno = 0;
+	CHECK(mincore(memory, bytes, map) == -1 && errno == ENOMEM);
+	errno = 0;
+	CHECK(msync(memory, bytes, MS_SYNC) == -1 && errno == ENOMEM);
+	CHECK(munmap(memory, bytes) == 0);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		void (*run)(void);
+	} parts[] = {
+		{ "holes", holes },	      { "replace", replace },
+		{ "sparse", sparse },	      { "code", code },
+		{ "barrier", barrier },	      { "growth", growth },
+		{ "odd_places", odd_places }, { "resident", resident },
+		{ "locks", locks },	      { "lock_limit", lock_limit },
+		{ "lock_all", lock_all },
+	};
+	arguments = arguments_parse(argc, argv);
+	ballast = ballast_make(arguments.bytes);
+	for (size_t part = 0; part < sizeof(parts) / sizeof(*parts); part++)
+		if (part_wanted(argc, argv, parts[part].name))
+			parts[part].run();
+	ballast_press(&ballast);
+	puts("ok");
+	return 0;
+}
