@@ -18,6 +18,7 @@ begin() {
 }
 
 both_far() {
+	! is_gone $launcher || fail "the run ended: $(cat "$WORK/out")"
 	[ "$(status_number $launcher "sum(p['pages_fetched'] > 300 for p in run['processes'])")" = 2 ]
 }
 

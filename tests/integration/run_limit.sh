@@ -25,6 +25,7 @@ watched() {
 }
 
 first_member() {
+	! is_gone $launcher || fail "the run ended: $(cat "$WORK/out")"
 	member=$(status_number $launcher "run['processes'][0]['pid']" 2> /dev/null) && [ -n "$member" ]
 }
 
