@@ -19,7 +19,9 @@ server() {
 		--enable-debug-command yes --daemonize no --appendonly no > "$WORK/$name.log" 2>&1 &
 	SERVER=$!
 	STARTED="$STARTED $SERVER"
-	wait_for 60 answers "$name" || fail "server $name: $(tail -n 5 "$WORK/$name.log")"
+	wait_for 60 answers_or_ended "$name" || true
+	! is_gone "$SERVER" || fail "server $name ended: $(tail -n 5 "$WORK/$name.log")"
+	answers "$name" || fail "server $name: $(tail -n 5 "$WORK/$name.log")"
 }
 
 cli() {
@@ -30,6 +32,10 @@ cli() {
 
 answers() {
 	[ "$(cli "$1" ping 2> /dev/null)" = PONG ]
+}
+
+answers_or_ended() {
+	is_gone "$SERVER" || answers "$1"
 }
 
 digest() {
