@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* The page that everything here counts in, and its cache lines. x86-64 and arm64 with 4 KiB pages. */
+/* The page that everything here counts in, and its cache lines. x86-64 and arm64, 4 KiB pages. */
 #define PAGE_SHIFT 12
 #define PAGE_BYTES ((uint64_t)1 << PAGE_SHIFT)
 #define LINE_BYTES 64

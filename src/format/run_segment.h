@@ -13,9 +13,9 @@
  *
  * How a process joins: the environment has PERDURE_SOCKET, the name of an abstract Unix stream
  * socket (without the leading NUL) on which the launcher listens, "perdure/run/PID". The process
- * connects and sends one byte RUN_HELLO_MEMBER; the launcher answers with one struct run_welcome and
- * the memfd as SCM_RIGHTS. The connection stays open as long as the process image lives: its end
- * tells the launcher that the member is gone (exit, kill or exec). A reader (`perdure status`)
+ * connects and sends one byte RUN_HELLO_MEMBER; the launcher answers with one struct run_welcome
+ * and the memfd as SCM_RIGHTS. The connection stays open as long as the process image lives: its
+ * end tells the launcher that the member is gone (exit, kill or exec). A reader (`perdure status`)
  * sends RUN_HELLO_READER instead and gets the same answer with member_index UINT32_MAX.
  * The launcher answers peers of its own user and of root only (SO_PEERCRED).
  */
@@ -25,7 +25,7 @@
 
 #define RUN_SEGMENT_MAGIC 0x6e75725f64726570ull /* "perd_run" read as little-endian bytes */
 #define RUN_SEGMENT_VERSION 1
-#define RUN_MEMBERS_MAX 256  /* live processes of one run; a process beyond it is refused in words */
+#define RUN_MEMBERS_MAX 256  /* live processes of one run; one beyond it is refused in words */
 #define RUN_BACKINGS_MAX 8   /* --far options of one run */
 #define RUN_URI_BYTES 256
 #define RUN_COMMAND_BYTES 128
@@ -69,12 +69,12 @@ struct run_counters {
 	_Atomic uint64_t pages_evicted;	  /* pages taken out of the region */
 	_Atomic uint64_t pages_written;	  /* evicted pages that had to be stored (each once) */
 	_Atomic uint64_t bytes_written;	  /* bytes stored to backings, all copies */
-	_Atomic uint64_t second_chances;  /* evicted pages touched again before their frame was reused */
+	_Atomic uint64_t second_chances;  /* evicted pages touched before their frame was reused */
 	_Atomic uint64_t fetch_timeouts;
 	_Atomic uint64_t fetch_retries;	  /* fetches that another copy or another try answered */
 	_Atomic uint64_t pages_recopied;  /* copies made again after a backing was lost */
 	_Atomic uint64_t pages_lost;	  /* pages with no good copy left: SIGBUS at their touch */
-	_Atomic uint64_t pinned_skipped;  /* evictions refused because the kernel had the page pinned */
+	_Atomic uint64_t pinned_skipped;  /* evictions refused as the kernel had the page pinned */
 	_Atomic uint64_t local_bytes;	  /* region bytes resident now, frames in passage included */
 	_Atomic uint64_t local_bytes_max;
 	_Atomic uint64_t region_bytes;	  /* bytes of the region that the program has mapped now */
@@ -89,8 +89,8 @@ enum run_member_state { RUN_MEMBER_FREE, RUN_MEMBER_LIVE, RUN_MEMBER_ENDED };
 struct run_member {
 	_Atomic uint32_t state; /* enum run_member_state; written by the launcher alone */
 	_Atomic int32_t pid;
-	_Atomic uint64_t region_start; /* addresses in that process, for those who watch from outside */
-	_Atomic uint64_t region_end;   /* the reserved range; resident pages in it are local_bytes */
+	_Atomic uint64_t region_start; /* addresses in that process, for who watches from outside */
+	_Atomic uint64_t region_end; /* the reserved range; resident pages in it are local_bytes */
 	_Atomic uint64_t pool_start;   /* the frames in passage */
 	_Atomic uint64_t pool_end;
 	char command[RUN_COMMAND_BYTES];

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "memory/slot_map.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+/* An extent is worth claiming when at least this part of its slots is free. */
+#define SLOT_CLAIM_FREE_MIN (SLOT_EXTENT_SLOTS / 8)
+
+static int init_robust(pthread_mutex_t *mutex)
+{
+	pthread_mutexattr_t attributes;
+	int err = pthread_mutexattr_init(&attributes);
+
+	if (err)
+		return -err;
+	pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+	pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+	err = pthread_mutex_init(mutex, &attributes);
+	pthread_mutexattr_destroy(&attributes);
+	return -err;
+}
+
+int slot_map_init(struct slot_map *map, uint32_t backing_count, uint32_t copy_count)
+{
+	int err = init_robust(&map->lock);
+
+	for (uint32_t i = 0; !err && i < SLOT_MEMBERS_MAX; i++)
+		err = init_robust(&map->member_life[i]);
+	map->backing_count = backing_count;
+	map->copy_count = copy_count;
+	return err;
+}
+
+void slot_map_lock(struct slot_map *map)
+{
+	/* The holder died: by F4 the map is valid as it is. */
+	if (pthread_mutex_lock(&map->lock) == EOWNERDEAD)
+		pthread_mutex_consistent(&map->lock);
+}
+
+void slot_map_unlock(struct slot_map *map)
+{
+	pthread_mutex_unlock(&map->lock);
+}
+
+static uint64_t word_index(uint32_t extent, uint32_t word)
+{
+	return (uint64_t)extent * SLOT_EXTENT_WORDS + word;
+}
+
+uint64_t slot_map_used_word(const struct slot_map *map, uint32_t extent, uint32_t word)
+{
+	uint64_t used = 0;
+
+	for (uint32_t m = 0; m < SLOT_MEMBERS_MAX; m++)
+		if (atomic_load_explicit(&map->member_used[m], memory_order_acquire))
+			used |= atomic_load_explicit(&map->used[m][word_index(extent, word)],
+						     memory_order_relaxed);
+	return used;
+}
+
+static void clear_member(struct slot_map *map, uint32_t member)
+{
+	for (uint32_t e = 0; e < map->extent_count; e++) {
+		if (map->extents[e].owner == member + 1)
+			map->extents[e].owner = 0;
+		for (uint32_t w = 0; w < SLOT_EXTENT_WORDS; w++)
+			atomic_store_explicit(&map->used[member][word_index(e, w)], 0,
+					      memory_order_relaxed);
+	}
+	atomic_store_explicit(&map->member_used[member], 0, memory_order_release);
+}
+
+/* Members whose holding thread is gone. The lock of a live one is taken, of a dead one ours. */
+static void reap_members(struct slot_map *map)
+{
+	for (uint32_t m = 0; m < SLOT_MEMBERS_MAX; m++) {
+		if (atomic_load(&map->member_used[m]) != 2)
+			continue;
+		switch (pthread_mutex_trylock(&map->member_life[m])) {
+		case EOWNERDEAD:
+			pthread_mutex_consistent(&map->member_life[m]);
+			/* fall through */
+		case 0:
+			clear_member(map, m);
+			pthread_mutex_unlock(&map->member_life[m]);
+			break;
+		default:
+			break;
+		}
+	}
+}
+
+int slot_map_join(struct slot_map *map, uint32_t parent, uint32_t *ret_member)
+{
+	int err = -EAGAIN;
+
+	slot_map_lock(map);
+	reap_members(map);
+	for (uint32_t m = 0; m < SLOT_MEMBERS_MAX; m++) {
+		if (atomic_load(&map->member_used[m]))
+			continue;
+		atomic_store_explicit(&map->member_used[m], 1, memory_order_release);
+		for (uint64_t w = 0; parent != UINT32_MAX && w < word_index(map->extent_count, 0);
+		     w++)
+			atomic_store_explicit(&map->used[m][w], map->used[parent][w],
+					      memory_order_relaxed);
+		*ret_member = m;
+		err = 0;
+		break;
+	}
+	slot_map_unlock(map);
+	return err;
+}
+
+void slot_map_hold(struct slot_map *map, uint32_t member)
+{
+	if (pthread_mutex_lock(&map->member_life[member]) == EOWNERDEAD)
+		pthread_mutex_consistent(&map->member_life[member]);
+	atomic_store_explicit(&map->member_used[member], 2, memory_order_release);
+}
+
+void slot_map_leave(struct slot_map *map, uint32_t member)
+{
+	slot_map_lock(map);
+	clear_member(map, member);
+	slot_map_unlock(map);
+}
+
+bool slot_map_is_shared(const struct slot_map *map)
+{
+	uint32_t members = 0;
+
+	for (uint32_t m = 0; m < SLOT_MEMBERS_MAX; m++)
+		members += atomic_load_explicit(&map->member_used[m], memory_order_relaxed) != 0;
+	return members > 1;
+}
+
+uint32_t slot_map_take(struct slot_map *map, uint32_t member, struct slot_cursor *cursor,
+		       uint32_t want, uint32_t *ret_first)
+{
+	if (!cursor->extent || map->extents[cursor->extent - 1].sealed)
+		return 0;
+	for (; cursor->word < SLOT_EXTENT_WORDS; cursor->word++) {
+		uint64_t free = cursor->free[cursor->word];
+		uint32_t first, count;
+		uint64_t taken;
+
+		if (!free)
+			continue;
+		first = (uint32_t)__builtin_ctzll(free);
+		free = ~(free >> first);
+		count = free ? (uint32_t)__builtin_ctzll(free) : 64 - first;
+		if (count > 64 - first)
+			count = 64 - first;
+		if (count > want)
+			count = want;
+		taken = (count == 64 ? ~0ull : (1ull << count) - 1) << first;
+		cursor->free[cursor->word] &= ~taken;
+		atomic_fetch_or_explicit(
+			&map->used[member][word_index(cursor->extent - 1, cursor->word)], taken,
+			memory_order_relaxed);
+		*ret_first = slot_number(cursor->extent - 1, cursor->word * 64 + first);
+		return count;
+	}
+	return 0;
+}
+
+bool slot_map_free(struct slot_map *map, uint32_t member, uint32_t slot)
+{
+	uint32_t extent = slot_extent_of(slot), word = slot_in_extent(slot) / 64;
+	uint64_t bit = 1ull << slot_in_extent(slot) % 64;
+	uint64_t before = atomic_fetch_and_explicit(&map->used[member][word_index(extent, word)],
+						    ~bit, memory_order_relaxed);
+
+	assert(before & bit);
+	return !(slot_map_used_word(map, extent, word) & bit);
+}
+
+static void let_go(struct slot_map *map, uint32_t member, struct slot_cursor *cursor)
+{
+	if (cursor->extent && map->extents[cursor->extent - 1].owner == member + 1)
+		map->extents[cursor->extent - 1].owner = 0;
+	cursor->extent = 0;
+}
+
+static uint32_t count_free(const struct slot_map *map, uint32_t extent)
+{
+	uint32_t used = 0;
+
+	for (uint32_t w = 0; w < SLOT_EXTENT_WORDS; w++)
+		used += (uint32_t)__builtin_popcountll(slot_map_used_word(map, extent, w));
+	return SLOT_EXTENT_SLOTS - used;
+}
+
+static void own(struct slot_map *map, uint32_t member, uint32_t extent, struct slot_cursor *cursor)
+{
+	map->extents[extent].owner = (uint16_t)(member + 1);
+	cursor->extent = extent + 1;
+	cursor->word = 0;
+	for (uint32_t w = 0; w < SLOT_EXTENT_WORDS; w++)
+		cursor->free[w] = ~slot_map_used_word(map, extent, w);
+}
+
+int slot_map_claim(struct slot_map *map, uint32_t member, uint32_t backing,
+		   struct slot_cursor *cursor)
+{
+	uint32_t best = 0, best_free = SLOT_CLAIM_FREE_MIN - 1;
+
+	slot_map_lock(map);
+	reap_members(map);
+	let_go(map, member, cursor);
+	for (uint32_t e = 0; e < map->extent_count; e++) {
+		uint32_t free;
+
+		if (map->extents[e].owner || map->extents[e].sealed ||
+		    slot_map_copy(map, e, 0).backing != backing)
+			continue;
+		free = count_free(map, e);
+		if (free <= best_free)
+			continue;
+		best = e + 1;
+		best_free = free;
+		if (free == SLOT_EXTENT_SLOTS)
+			break;
+	}
+	if (best)
+		own(map, member, best - 1, cursor);
+	slot_map_unlock(map);
+	return best ? 0 : -ENOENT;
+}
+
+int slot_map_add(struct slot_map *map, uint32_t member, const struct slot_copy *copies,
+		 struct slot_cursor *cursor)
+{
+	uint32_t extent;
+
+	slot_map_lock(map);
+	let_go(map, member, cursor);
+	extent = map->extent_count;
+	if (extent == SLOT_EXTENTS_MAX) {
+		slot_map_unlock(map);
+		return -ENOSPC;
+	}
+	map->extents[extent].sealed = false;
+	for (uint32_t i = 0; i < SLOT_COPIES_MAX; i++)
+		slot_map_set_copy(map, extent, i, copies[i]);
+	map->extent_count = extent + 1;
+	own(map, member, extent, cursor);
+	slot_map_unlock(map);
+	return 0;
+}
+
+struct slot_copy slot_map_copy(const struct slot_map *map, uint32_t extent, uint32_t index)
+{
+	uint64_t code =
+		atomic_load_explicit(&map->extents[extent].copies[index], memory_order_acquire);
+
+	return (struct slot_copy){ .backing = (uint8_t)code, .extent = (uint32_t)(code >> 32) };
+}
+
+void slot_map_set_copy(struct slot_map *map, uint32_t extent, uint32_t index, struct slot_copy copy)
+{
+	atomic_store_explicit(&map->extents[extent].copies[index],
+			      (uint64_t)copy.extent << 32 | copy.backing, memory_order_release);
+}
+
+void slot_map_drop_backing(struct slot_map *map, uint32_t backing)
+{
+	const struct slot_copy none = { .backing = SLOT_NO_BACKING };
+
+	for (uint32_t e = 0; e < map->extent_count; e++)
+		for (uint32_t i = 0; i < SLOT_COPIES_MAX; i++)
+			if (slot_map_copy(map, e, i).backing == backing) {
+				map->extents[e].sealed = true;
+				slot_map_set_copy(map, e, i, none);
+			}
+}
+
+uint64_t slot_map_count(const struct slot_map *map, uint32_t member, uint32_t backing)
+{
+	uint64_t count = 0;
+
+	for (uint32_t e = 0; e < map->extent_count; e++) {
+		if (slot_map_copy(map, e, 0).backing != backing &&
+		    slot_map_copy(map, e, 1).backing != backing)
+			continue;
+		for (uint32_t w = 0; w < SLOT_EXTENT_WORDS; w++)
+			count += (uint64_t)__builtin_popcountll(
+				map->used[member][word_index(e, w)]);
+	}
+	return count;
+}

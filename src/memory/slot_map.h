@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MEMORY_SLOT_MAP_H
+#define MEMORY_SLOT_MAP_H
+
+/*
+ * Which slots of the far store are in use, and where their copies are. A slot is a page's place in
+ * far memory, numbered from 1 over all backings. Slots come in extents of SLOT_EXTENT_SLOTS; each
+ * extent lies on one backing, or with mirroring on two.
+ *
+ * The map is memory shared by a process and all that it forks (the family), because after a fork
+ * parent and child both have pages in the slots of that instant. Each process is a member with its
+ * own bitmap of the slots that it uses: a slot is free when no member's bit is set. A fork copies
+ * one bitmap; the death of a member is the loss of its bitmap. There are no reference counts that a
+ * killed process could leave wrong.
+ *
+ * Invariants (docs/design/far-store.md):
+ *   F1  A slot's bytes never change while any member uses it: a changed page gets another slot.
+ *   F2  Only the member that owns an extent hands out its free slots.
+ *   F3  Bitmaps are copied and extents claimed under `lock`, so a slot that a fork is about to
+ *       share is never seen as free.
+ *   F4  A robust lock whose holder died leaves a valid map: every step only sets a bit too many.
+ *
+ * Threads: a member's own bitmap and its struct slot_cursor are used under that process's lock of
+ * the far store; the shared parts under `lock`. No call blocks on anything but `lock`.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+
+#define SLOT_EXTENT_SLOTS 4096u	 /* 16 MiB: few enough to track, large enough to ask a node for */
+#define SLOT_EXTENT_WORDS (SLOT_EXTENT_SLOTS / 64)
+#define SLOT_EXTENTS_MAX 65536u	 /* 1 TiB of far memory to a family */
+#define SLOT_MEMBERS_MAX 64u	 /* live processes of a family */
+#define SLOT_BACKINGS_MAX 8u
+#define SLOT_COPIES_MAX 2u
+#define SLOT_TICKET_BYTES 96u	 /* as BACKING_TICKET_BYTES */
+#define SLOT_NO_BACKING 0xffu
+#define SLOT_NONE 0u
+
+enum slot_backing_state {
+	SLOT_BACKING_LIVE,
+	SLOT_BACKING_FAILING, /* does not store; what it has may still be read */
+	SLOT_BACKING_LOST,    /* gone, with all that lay there */
+};
+
+struct slot_copy {
+	uint8_t backing; /* SLOT_NO_BACKING: none */
+	uint32_t extent; /* of the backing: its slots extent * SLOT_EXTENT_SLOTS and on */
+};
+
+struct slot_extent {
+	uint16_t owner; /* member + 1; 0: nobody's */
+	bool sealed;	/* a copy was lost: no more slots are handed out until it is made again */
+	_Atomic uint64_t
+		copies[SLOT_COPIES_MAX]; /* encoded struct slot_copy, read without the lock */
+};
+
+struct slot_backing {
+	_Atomic uint32_t state;	  /* enum slot_backing_state */
+	_Atomic uint32_t session; /* counts the times that it was opened anew */
+	uint32_t extent_count;	  /* reserved there in this session */
+	uint8_t ticket[SLOT_TICKET_BYTES];
+};
+
+struct slot_map {
+	pthread_mutex_t lock; /* robust, process-shared; innermost: nothing is taken under it */
+	uint32_t extent_count;
+	uint32_t backing_count;
+	uint32_t copy_count;
+	struct slot_backing backings[SLOT_BACKINGS_MAX];
+	_Atomic uint32_t member_used[SLOT_MEMBERS_MAX];
+	pthread_mutex_t
+		member_life[SLOT_MEMBERS_MAX]; /* robust; held as long as the member lives */
+	struct slot_extent extents[SLOT_EXTENTS_MAX];
+	_Atomic uint64_t used[SLOT_MEMBERS_MAX][SLOT_EXTENTS_MAX * SLOT_EXTENT_WORDS];
+};
+
+/* A member's private place from which it hands out slots, one for each stripe. */
+struct slot_cursor {
+	uint32_t extent; /* + 1; 0: none */
+	uint32_t word;
+	uint64_t free[SLOT_EXTENT_WORDS];
+};
+
+/* `map` is zeroed memory shared by the family. 0 or -errno. */
+int slot_map_init(struct slot_map *map, uint32_t backing_count, uint32_t copy_count);
+
+void slot_map_lock(struct slot_map *map);
+void slot_map_unlock(struct slot_map *map);
+
+/*
+ * A new member with `parent`'s slots (UINT32_MAX: none). Dead members' bitmaps are cleared first.
+ * -EAGAIN when all SLOT_MEMBERS_MAX live.
+ */
+int slot_map_join(struct slot_map *map, uint32_t parent, uint32_t *ret_member);
+/* The calling thread lives as long as the member: its end, or an exec, gives the member up. */
+void slot_map_hold(struct slot_map *map, uint32_t member);
+/* Gives up a member that never came to live. */
+void slot_map_leave(struct slot_map *map, uint32_t member);
+bool slot_map_is_shared(const struct slot_map *map);
+
+/*
+ * Hands out up to `want` neighbouring slots of the cursor's extent, marked as used by `member`.
+ * Their number is returned, 0 when the cursor's extent is spent: claim another.
+ */
+uint32_t slot_map_take(struct slot_map *map, uint32_t member, struct slot_cursor *cursor,
+		       uint32_t want, uint32_t *ret_first);
+/* The member no longer uses the slot. True if nobody does now. */
+bool slot_map_free(struct slot_map *map, uint32_t member, uint32_t slot);
+
+/*
+ * Claims for the cursor an extent on `backing` (as first copy) with enough free slots that looking
+ * for them pays; -ENOENT when there is none: then add one.
+ */
+int slot_map_claim(struct slot_map *map, uint32_t member, uint32_t backing,
+		   struct slot_cursor *cursor);
+/* Adds an extent with these copies and claims it. -ENOSPC at SLOT_EXTENTS_MAX. */
+int slot_map_add(struct slot_map *map, uint32_t member, const struct slot_copy *copies,
+		 struct slot_cursor *cursor);
+
+/* Where copy `index` of the slot's extent is; backing SLOT_NO_BACKING when there is none. */
+struct slot_copy slot_map_copy(const struct slot_map *map, uint32_t extent, uint32_t index);
+void slot_map_set_copy(struct slot_map *map, uint32_t extent, uint32_t index,
+		       struct slot_copy copy);
+/* Marks every extent that has a copy on the backing: the copy is gone. Under lock. */
+void slot_map_drop_backing(struct slot_map *map, uint32_t backing);
+/* Slots of the extent that any member uses, as a mask of 64 from word `word` on. */
+uint64_t slot_map_used_word(const struct slot_map *map, uint32_t extent, uint32_t word);
+/* Slots that `member` uses on `backing`. Costs a walk over all extents. */
+uint64_t slot_map_count(const struct slot_map *map, uint32_t member, uint32_t backing);
+
+static inline uint32_t slot_extent_of(uint32_t slot)
+{
+	return (slot - 1) / SLOT_EXTENT_SLOTS;
+}
+
+static inline uint32_t slot_in_extent(uint32_t slot)
+{
+	return (slot - 1) % SLOT_EXTENT_SLOTS;
+}
+
+static inline uint32_t slot_number(uint32_t extent, uint32_t index)
+{
+	return extent * SLOT_EXTENT_SLOTS + index + 1;
+}
+
+#endif
