@@ -75,7 +75,7 @@ struct run_counters {
 	_Atomic uint64_t pages_recopied;  /* copies made again after a backing was lost */
 	_Atomic uint64_t pages_lost;	  /* pages with no good copy left: SIGBUS at their touch */
 	_Atomic uint64_t pinned_skipped;  /* evictions refused as the kernel had the page pinned */
-	_Atomic uint64_t local_bytes;	  /* region bytes resident now, frames in passage included */
+	_Atomic uint64_t local_bytes;	  /* region bytes resident now, with frames in passage */
 	_Atomic uint64_t local_bytes_max;
 	_Atomic uint64_t region_bytes;	  /* bytes of the region that the program has mapped now */
 	_Atomic uint64_t region_bytes_max;

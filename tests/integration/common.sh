@@ -51,4 +51,11 @@ use_empty_preload() {
 	export PERDURE_MODULE_DIR
 }
 
-[ "${SANITIZED:-0}" = 0 ] || use_empty_preload
+# Whether this build has the library that is preloaded; the launcher looks for it at this place.
+has_preload() {
+	[ -e "$BUILD_ROOT/src/preload/libperdure-preload.so" ]
+}
+
+if [ "${SANITIZED:-0}" != 0 ] || ! has_preload; then
+	use_empty_preload
+fi
