@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kernel/uffd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+
+/* Newer than the headers of Debian 12. */
+#ifndef UFFD_FEATURE_POISON
+#define UFFD_FEATURE_POISON (1 << 14)
+struct uffdio_poison {
+	struct uffdio_range range;
+	__u64 mode;
+	__s64 updated;
+};
+#define UFFDIO_POISON _IOWR(UFFDIO, 0x08, struct uffdio_poison)
+#endif
+#ifndef UFFD_FEATURE_MOVE
+#define UFFD_FEATURE_MOVE (1 << 16)
+struct uffdio_move {
+	__u64 dst;
+	__u64 src;
+	__u64 len;
+	__u64 mode;
+	__s64 move;
+};
+#define UFFDIO_MOVE _IOWR(UFFDIO, 0x05, struct uffdio_move)
+#endif
+
+static int open_with(uint64_t features, int *ret_fd)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (ioctl(fd, UFFDIO_API, &api)) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+int uffd_open(struct uffd *ret_uffd, struct error *why)
+{
+	const uint64_t least = UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_PAGEFAULT_FLAG_WP;
+	static const struct {
+		uint64_t features;
+		bool move, poison;
+	} wishes[] = {
+		{ UFFD_FEATURE_MOVE | UFFD_FEATURE_POISON, true, true },
+		{ UFFD_FEATURE_POISON, false, true },
+		{ 0, false, false },
+	};
+	int err = -EINVAL;
+
+	for (size_t i = 0; i < ARRAY_COUNT(wishes) && err == -EINVAL; i++) {
+		err = open_with(least | wishes[i].features, &ret_uffd->fd);
+		ret_uffd->can_move = wishes[i].move;
+		ret_uffd->can_poison = wishes[i].poison;
+	}
+	if (err)
+		return error_set(why, err, "userfaultfd: %s; run as root or with CAP_SYS_PTRACE",
+				 strerror(-err));
+	return 0;
+}
+
+int uffd_register(const struct uffd *uffd, void *start, size_t bytes)
+{
+	struct uffdio_register range = {
+		.range = { .start = (uintptr_t)start, .len = bytes },
+		.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP,
+	};
+
+	return ioctl(uffd->fd, UFFDIO_REGISTER, &range) ? -errno : 0;
+}
+
+int uffd_read(const struct uffd *uffd, struct uffd_message *ret_message)
+{
+	struct uffd_msg message;
+	ssize_t n = read(uffd->fd, &message, sizeof(message));
+
+	if (n != sizeof(message))
+		return n < 0 ? -errno : -EIO;
+	*ret_message = (struct uffd_message){ .event = UFFD_OTHER };
+	if (message.event != UFFD_EVENT_PAGEFAULT)
+		return 0;
+	ret_message->event = message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP ?
+				     UFFD_WRITE_PROTECTED :
+				     UFFD_FAULT;
+	ret_message->address = message.arg.pagefault.address & ~(PAGE_BYTES - 1);
+	ret_message->write = message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE;
+	ret_message->thread = (int32_t)message.arg.pagefault.feat.ptid;
+	return 0;
+}
+
+int uffd_copy(const struct uffd *uffd, void *to, const void *source)
+{
+	struct uffdio_copy copy = {
+		.dst = (uintptr_t)to,
+		.src = (uintptr_t)source,
+		.len = PAGE_BYTES,
+	};
+
+	return ioctl(uffd->fd, UFFDIO_COPY, &copy) ? -errno : 0;
+}
+
+int uffd_move(const struct uffd *uffd, void *to, void *from, size_t bytes, size_t *ret_moved)
+{
+	struct uffdio_move move = {
+		.dst = (uintptr_t)to,
+		.src = (uintptr_t)from,
+		.len = bytes,
+	};
+	int err = ioctl(uffd->fd, UFFDIO_MOVE, &move) ? -errno : 0;
+
+	*ret_moved = move.move > 0 ? (size_t)move.move : 0;
+	return err;
+}
+
+int uffd_write_protect(const struct uffd *uffd, void *page, bool protect)
+{
+	struct uffdio_writeprotect range = {
+		.range = { .start = (uintptr_t)page, .len = PAGE_BYTES },
+		.mode = protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
+	};
+
+	return ioctl(uffd->fd, UFFDIO_WRITEPROTECT, &range) ? -errno : 0;
+}
+
+int uffd_wake(const struct uffd *uffd, void *page)
+{
+	struct uffdio_range range = { .start = (uintptr_t)page, .len = PAGE_BYTES };
+
+	return ioctl(uffd->fd, UFFDIO_WAKE, &range) ? -errno : 0;
+}
+
+int uffd_poison(const struct uffd *uffd, void *page)
+{
+	struct uffdio_poison poison = {
+		.range = { .start = (uintptr_t)page, .len = PAGE_BYTES },
+	};
+
+	return ioctl(uffd->fd, UFFDIO_POISON, &poison) ? -errno : 0;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KERNEL_UFFD_H
+#define KERNEL_UFFD_H
+
+/*
+ * userfaultfd(2): the few calls on it that Perdure makes. The features that Debian 12's headers do
+ * not know are defined here and probed at run time. All calls return 0 or -errno, any thread.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct uffd {
+	int fd;
+	bool can_move;	 /* UFFDIO_MOVE, Linux 6.8 */
+	bool can_poison; /* UFFDIO_POISON, Linux 6.6 */
+};
+
+enum uffd_event { UFFD_FAULT, UFFD_WRITE_PROTECTED, UFFD_OTHER };
+
+struct uffd_message {
+	enum uffd_event event;
+	uintptr_t address;
+	bool write;
+	int32_t thread; /* the faulting one */
+};
+
+/* Opens it close-on-exec with what the kernel has of move and poison. Words name the remedy. */
+int uffd_open(struct uffd *ret_uffd, struct error *why);
+/* Faults on missing and on write-protected pages of the range are reported. */
+int uffd_register(const struct uffd *uffd, void *start, size_t bytes);
+/* Sleeps until there is a message. */
+int uffd_read(const struct uffd *uffd, struct uffd_message *ret_message);
+
+/* Fills a missing page from `source` and wakes who waits. -EEXIST: it was not missing. */
+int uffd_copy(const struct uffd *uffd, void *to, const void *source);
+/* Moves physical pages; *ret_moved bytes were moved when it returns, even with an error. */
+int uffd_move(const struct uffd *uffd, void *to, void *from, size_t bytes, size_t *ret_moved);
+int uffd_write_protect(const struct uffd *uffd, void *page, bool protect);
+int uffd_wake(const struct uffd *uffd, void *page);
+/* A touch of the page gives SIGBUS from now on. */
+int uffd_poison(const struct uffd *uffd, void *page);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PUMP_FAR_H
+#define PUMP_FAR_H
+
+/*
+ * The far store: all backings of a process as one space of slots. It decides on which backings a
+ * page's copies lie, and finds a good copy again.
+ *
+ * A lane is one thread's way to it (a channel to each backing); calls with a lane are the memory
+ * path and used by one thread at a time. The others may come from any thread.
+ */
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "backing/backing.h"
+#include "format/run_segment.h"
+#include "memory/slot_map.h"
+
+#define FAR_STORES_MAX 64u  /* on their way in one lane: more does not make a transport faster */
+#define FAR_STORE_TRIES 3u  /* of one io on one backing that says EIO: then it counts as failing */
+#define FAR_FETCH_TRIES 3u  /* over all copies: a passing error is not worth a lost page */
+
+struct far;
+struct far_lane;
+
+struct far_config {
+	const char *const *uris;
+	uint32_t uri_count;
+	uint32_t mirror;
+	const char *key_file;
+	uint32_t timeout_ms;
+	void *pages; /* where io pages may lie */
+	size_t pages_bytes;
+	struct run_counters *counters;
+};
+
+/* A store that has ended. */
+struct far_stored {
+	uint32_t tag;	     /* what far_store() was given */
+	uint32_t page_count;
+	uint32_t first_slot;
+	char *pages;
+	int result; /* 0: at least one backing has the pages */
+};
+
+int far_open(const struct far_config *config, struct far **ret_far, struct error *why);
+/* The calling thread lives as long as the process image: its end gives this member's slots up. */
+void far_hold(struct far *far);
+int far_lane_open(struct far *far, struct far_lane **ret_lane, struct error *why);
+
+/*
+ * Brings the slot's bytes to `page`; they have the checksum `crc`. Waits at most the timeout for
+ * each copy and tries them all. *ret_backing is the last one tried, for the message.
+ */
+int far_fetch(struct far_lane *lane, uint32_t slot, uint32_t crc, void *page,
+	      uint32_t *ret_backing);
+
+/*
+ * Starts to store up to `page_count` neighbouring pages in new slots: returns for how many (slots
+ * *ret_first_slot and on), or -ENOSPC, -EAGAIN (too many on their way: far_poll() first) or another
+ * -errno.
+ */
+int far_store(struct far_lane *lane, char *pages, uint32_t page_count, uint32_t tag,
+	      uint32_t *ret_first_slot);
+/* Moves things on; true and *ret_stored for each store that has ended. */
+bool far_poll(struct far_lane *lane, struct far_stored *ret_stored);
+uint32_t far_stores_pending(const struct far_lane *lane);
+
+/* The slot's page has changed or gone. */
+void far_free(struct far *far, uint32_t slot);
+
+const char *far_uri(const struct far *far, uint32_t backing);
+uint64_t far_metadata_bytes(const struct far *far);
+
+#endif

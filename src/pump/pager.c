@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pump/pager_state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/own_memory.h"
+
+/* Address space for the program's mappings; halved until the kernel grants it. */
+#define PAGER_REGION_PAGES_MAX ((uint64_t)1 << 28) /* 1 TiB */
+#define PAGER_REGION_PAGES_MIN ((uint64_t)1 << 18) /* 1 GiB */
+/* What is kept of each page: entry, links, digest, checksum. */
+#define PAGER_ENTRY_BYTES (sizeof(uint64_t) + sizeof(struct page_link) + sizeof(uint64_t) + 4)
+#define PAGER_DESCRIPTOR_MIN 512 /* above what programs use: they count descriptors from 3 */
+
+uint64_t pager_acquire(struct pager *pager, uint64_t page)
+{
+	uint64_t entry;
+
+	while (!page_table_acquire(&pager->table, page, &entry))
+		sched_yield();
+	return entry;
+}
+
+void pager_list(struct pager *pager, uint64_t page)
+{
+	pthread_mutex_lock(&pager->lock);
+	if (!page_list_holds(&pager->resident, (uint32_t)page))
+		page_list_push(&pager->resident, (uint32_t)page);
+	pthread_mutex_unlock(&pager->lock);
+}
+
+void pager_settle_local(struct pager *pager, uint64_t page, uint64_t entry)
+{
+	pager_list(pager, page);
+	page_table_release(&pager->table, page, page_entry_with_state(entry, PAGE_LOCAL));
+}
+
+/* ---- Start ---- */
+
+static int reserve_range(size_t bytes, void **ret_start)
+{
+	long at = syscall(SYS_mmap, NULL, bytes, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
+
+	if (at < 0 && at > -4096)
+		return -errno;
+	*ret_start = (void *)at;
+	syscall(SYS_madvise, *ret_start, bytes, MADV_NOHUGEPAGE);
+	return 0;
+}
+
+static int make_region(struct pager *pager, struct error *why)
+{
+	void *start;
+	int err = -ENOMEM;
+
+	for (uint64_t pages = PAGER_REGION_PAGES_MAX; err && pages >= PAGER_REGION_PAGES_MIN;
+	     pages /= 2) {
+		err = reserve_range(pages * PAGE_BYTES, &start);
+		pager->page_count = pages;
+	}
+	if (!err)
+		err = uffd_register(&pager->uffd, start, pager->page_count * PAGE_BYTES);
+	if (err)
+		return error_set(why, err, "no address space for the region: %s", strerror(-err));
+	pager->start = start;
+	return 0;
+}
+
+static int make_tables(struct pager *pager, struct error *why)
+{
+	uint64_t n = pager->page_count;
+	void *entries, *checksums, *digests, *links;
+	int err = own_memory_map_lazily(n * sizeof(uint64_t), &entries);
+
+	if (!err)
+		err = own_memory_map_lazily(n * sizeof(uint32_t), &checksums);
+	if (!err)
+		err = own_memory_map_lazily(n * sizeof(uint64_t), &digests);
+	if (!err)
+		err = own_memory_map_lazily(n * sizeof(struct page_link), &links);
+	if (err)
+		return error_set(why, err, "no address space for the page table");
+	pager->table = (struct page_table){ .entries = entries, .page_count = n };
+	pager->checksums = checksums;
+	pager->digests = digests;
+	pager->resident.links = links;
+	return 0;
+}
+
+/* Twice the groups that the victims fill: a group is empty again only when its last frame is. */
+static int make_frames(struct pager *pager, struct error *why)
+{
+	uint32_t count = (uint32_t)(2 * pager->policy.high + 8 * FRAME_GROUP_FRAMES) /
+			 FRAME_GROUP_FRAMES * FRAME_GROUP_FRAMES;
+	void *frames, *groups, *spares, *pool;
+	int err = own_memory_map(count * sizeof(struct frame), &frames);
+
+	if (!err)
+		err = own_memory_map(count / FRAME_GROUP_FRAMES * sizeof(struct frame_group),
+				     &groups);
+	if (!err)
+		err = own_memory_map(count * sizeof(uint32_t), &spares);
+	if (!err)
+		err = reserve_range(count * PAGE_BYTES, &pool);
+	if (!err && syscall(SYS_mprotect, pool, count * PAGE_BYTES, PROT_READ | PROT_WRITE))
+		err = -errno;
+	if (!err)
+		err = uffd_register(&pager->uffd, pool, count * PAGE_BYTES);
+	if (err)
+		return error_set(why, err, "no memory for the frame pool: %s", strerror(-err));
+	pager->pool = pool;
+	frame_pool_init(&pager->frames, frames, groups, spares, count);
+	atomic_store(&pager->member->pool_start, (uintptr_t)pool);
+	atomic_store(&pager->member->pool_end, (uintptr_t)pool + count * PAGE_BYTES);
+	return 0;
+}
+
+/* Out of the way of programs that expect the lowest numbers, or close all up to some limit. */
+static int move_descriptor(int fd)
+{
+	int moved = fcntl(fd, F_DUPFD_CLOEXEC, PAGER_DESCRIPTOR_MIN);
+
+	if (moved < 0)
+		return fd;
+	syscall(SYS_close, fd);
+	return moved;
+}
+
+static int open_kernel(struct pager *pager, const struct pager_config *config, struct error *why)
+{
+	int err = uffd_open(&pager->uffd, why);
+
+	if (err)
+		return err;
+	pager->use_move = pager->uffd.can_move && config->kernel != PAGER_KERNEL_COPY;
+	if (config->kernel == PAGER_KERNEL_MOVE && !pager->uffd.can_move)
+		return error_set(
+			why, -ENOSYS,
+			"--kernel move: this kernel has no UFFDIO_MOVE; use --kernel copy");
+	pager->uffd.fd = move_descriptor(pager->uffd.fd);
+	pager->memory_fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	if (pager->memory_fd < 0)
+		return error_set(why, -errno, "/proc/self/mem: %s", strerror(errno));
+	pager->memory_fd = move_descriptor(pager->memory_fd);
+	return 0;
+}
+
+static int make_lane(struct pager *pager, uint32_t index, struct error *why)
+{
+	struct lane *lane = &pager->lanes[index];
+	void *buffer;
+	int err = own_memory_map(PAGE_BYTES, &buffer);
+
+	if (err)
+		return error_set(why, err, "no memory for a lane");
+	lane->pager = pager;
+	lane->index = index;
+	lane->buffer = buffer;
+	pthread_mutex_init(&lane->lock, NULL);
+	return far_lane_open(pager->far, &lane->far, why);
+}
+
+static int start_handler(struct lane *lane, int cpu, struct error *why)
+{
+	sigset_t all, old;
+	cpu_set_t cpus;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&lane->thread, NULL, pager_handle, lane);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (err)
+		return error_set(why, -err, "cannot start a handler thread: %s", strerror(err));
+	CPU_ZERO(&cpus);
+	CPU_SET((size_t)cpu, &cpus);
+	pthread_setaffinity_np(lane->thread, sizeof(cpus), &cpus);
+	pthread_setname_np(lane->thread, "perdure");
+	return 0;
+}
+
+/* One handler to each CPU that the process may use. */
+static int start_lanes(struct pager *pager, struct error *why)
+{
+	int cpus[PAGER_LANES_MAX];
+	cpu_set_t allowed;
+	int err = 0;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed))
+		return error_set(why, -errno, "sched_getaffinity: %s", strerror(errno));
+	for (int cpu = 0; cpu < CPU_SETSIZE && pager->lane_count < PAGER_LANES_MAX; cpu++)
+		if (CPU_ISSET((size_t)cpu, &allowed))
+			cpus[pager->lane_count++] = cpu;
+	for (uint32_t i = 0; !err && i <= pager->lane_count; i++)
+		err = make_lane(pager, i, why);
+	/* A page on its way out is there twice for an instant, in each lane. */
+	pager->limit_pages -= pager->lane_count + 1;
+	for (uint32_t i = 0; !err && i < pager->lane_count; i++)
+		err = start_handler(&pager->lanes[i], cpus[i], why);
+	return err;
+}
+
+static int make_key(struct pager *pager, struct error *why)
+{
+	char *key = (char *)&pager->digest_key;
+
+	for (size_t done = 0; done < sizeof(pager->digest_key);) {
+		ssize_t n = getrandom(key + done, sizeof(pager->digest_key) - done, 0);
+
+		if (n < 0 && errno != EINTR)
+			return error_set(why, -errno, "getrandom: %s", strerror(errno));
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+static int open_far(struct pager *pager, const struct pager_config *config, struct error *why)
+{
+	struct far_config far = {
+		.uris = config->far_uris,
+		.uri_count = config->far_count,
+		.mirror = config->mirror,
+		.key_file = config->key_file,
+		.timeout_ms = config->timeout_ms,
+		.pages = pager->pool,
+		.pages_bytes = pager->frames.group_count * FRAME_GROUP_FRAMES * PAGE_BYTES,
+		.counters = pager->counters,
+	};
+
+	return far_open(&far, &pager->far, why);
+}
+
+int pager_start(const struct pager_config *config, struct pager **ret_pager, struct error *why)
+{
+	struct pager *pager;
+	void *memory;
+	int err = own_memory_map(sizeof(*pager), &memory);
+
+	if (err)
+		return error_set(why, err, "no memory for the pager");
+	pager = memory;
+	pager->limit_pages = config->local_bytes / PAGE_BYTES;
+	pager->policy = evict_policy_for(pager->limit_pages);
+	pager->member = config->member;
+	pager->counters = &config->member->counters;
+	pthread_mutex_init(&pager->lock, NULL);
+	err = own_memory_map(PAGE_BYTES, &memory);
+	if (err)
+		return error_set(why, err, "no memory for the zero page");
+	pager->zero_page = memory;
+	err = make_key(pager, why);
+	if (!err)
+		err = open_kernel(pager, config, why);
+	if (!err)
+		err = make_region(pager, why);
+	if (!err)
+		err = make_tables(pager, why);
+	if (!err)
+		err = make_frames(pager, why);
+	if (!err)
+		err = open_far(pager, config, why);
+	if (!err)
+		err = start_lanes(pager, why);
+	if (err)
+		return err;
+	atomic_store(&pager->member->region_start, (uintptr_t)pager->start);
+	atomic_store(&pager->member->region_end,
+		     (uintptr_t)pager->start + pager->page_count * PAGE_BYTES);
+	*ret_pager = pager;
+	return 0;
+}
+
+/* ---- The program's calls ---- */
+
+uintptr_t pager_region_start(const struct pager *pager)
+{
+	return (uintptr_t)pager->start;
+}
+
+uint64_t pager_region_pages(const struct pager *pager)
+{
+	return pager->page_count;
+}
+
+uint64_t pager_local_bytes(const struct pager *pager)
+{
+	return pager->limit_pages * PAGE_BYTES;
+}
+
+/* Waits until the page is ours and no store of it is on its way. */
+static uint64_t acquire_at_rest(struct pager *pager, uint64_t page)
+{
+	struct lane *lane = &pager->lanes[pager->lane_count];
+
+	for (;;) {
+		uint64_t entry = pager_acquire(pager, page);
+		bool stored = true;
+
+		if (page_entry_state(entry) == PAGE_VICTIM) {
+			pthread_mutex_lock(&pager->lock);
+			stored = frame_pool_is_stored(&pager->frames, page_entry_frame(entry));
+			pthread_mutex_unlock(&pager->lock);
+		}
+		if (stored)
+			return entry;
+		page_table_release(&pager->table, page, entry);
+		pthread_mutex_lock(&lane->lock);
+		pager_push_stores(lane);
+		pthread_mutex_unlock(&lane->lock);
+	}
+}
+
+static void discard_page(struct pager *pager, uint64_t page)
+{
+	uint64_t entry;
+	uint32_t frame;
+
+	if (!page_table_peek(&pager->table, page))
+		return;
+	entry = acquire_at_rest(pager, page);
+	frame = page_entry_frame(entry);
+	switch (page_entry_state(entry)) {
+	case PAGE_LOCAL:
+		pthread_mutex_lock(&pager->lock);
+		page_list_remove(&pager->resident, (uint32_t)page);
+		pthread_mutex_unlock(&pager->lock);
+		syscall(SYS_madvise, pager_page(pager, page), PAGE_BYTES, MADV_DONTNEED);
+		pager_unreserve(pager);
+		break;
+	case PAGE_VICTIM:
+		pthread_mutex_lock(&pager->lock);
+		frame_pool_take_victim(&pager->frames, frame);
+		pthread_mutex_unlock(&pager->lock);
+		syscall(SYS_madvise, pager_frame(pager, frame), PAGE_BYTES, MADV_DONTNEED);
+		pthread_mutex_lock(&pager->lock);
+		frame_pool_put_empty(&pager->frames, frame);
+		pthread_mutex_unlock(&pager->lock);
+		pager_unreserve(pager);
+		break;
+	case PAGE_LOST: /* what poisons it goes with it */
+		syscall(SYS_madvise, pager_page(pager, page), PAGE_BYTES, MADV_DONTNEED);
+		break;
+	default:
+		break;
+	}
+	if (page_entry_slot(entry))
+		far_free(pager->far, page_entry_slot(entry));
+	page_table_release(&pager->table, page, PAGE_UNTOUCHED);
+}
+
+void pager_discard(struct pager *pager, uint64_t first, uint64_t count)
+{
+	for (uint64_t page = first; page < first + count; page++)
+		discard_page(pager, page);
+}
+
+/* The page moves as it is: far or victim by its entry alone, local by the kernel. */
+static int relocate_page(struct pager *pager, uint64_t from, uint64_t to)
+{
+	uint64_t entry = acquire_at_rest(pager, from);
+	struct lane *lane = &pager->lanes[pager->lane_count];
+	int err = 0;
+
+	pthread_mutex_lock(&lane->lock);
+	if (page_entry_state(entry) == PAGE_VICTIM)
+		err = pager_take_back(lane, from, &entry);
+	if (!err && page_entry_state(entry) == PAGE_LOCAL) {
+		size_t moved;
+
+		do {
+			err = pager->use_move ? uffd_move(&pager->uffd, pager_page(pager, to),
+							  pager_page(pager, from), PAGE_BYTES,
+							  &moved) :
+						-EINVAL;
+		} while (err == -EAGAIN);
+		if (err == -EINVAL) {
+			uffd_write_protect(&pager->uffd, pager_page(pager, from), true);
+			err = pread(pager->memory_fd, lane->buffer, PAGE_BYTES,
+				    (off_t)(uintptr_t)pager_page(pager, from)) ==
+					      (ssize_t)PAGE_BYTES ?
+				      0 :
+				      -EFAULT;
+			if (!err)
+				err = uffd_copy(&pager->uffd, pager_page(pager, to), lane->buffer);
+			syscall(SYS_madvise, pager_page(pager, from), PAGE_BYTES, MADV_DONTNEED);
+		}
+	}
+	pthread_mutex_unlock(&lane->lock);
+	if (err) {
+		page_table_release(&pager->table, from, entry);
+		return err;
+	}
+	pager_acquire(pager, to);
+	pager->checksums[to] = pager->checksums[from];
+	pager->digests[to] = pager->digests[from];
+	pthread_mutex_lock(&pager->lock);
+	page_list_remove(&pager->resident, (uint32_t)from);
+	pthread_mutex_unlock(&pager->lock);
+	page_table_release(&pager->table, from, PAGE_UNTOUCHED);
+	if (page_entry_state(entry) == PAGE_LOCAL)
+		pager_settle_local(pager, to, entry);
+	else
+		page_table_release(&pager->table, to, entry);
+	return 0;
+}
+
+int pager_relocate(struct pager *pager, uint64_t from, uint64_t to, uint64_t count)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		int err = 0;
+
+		if (page_table_peek(&pager->table, from + i))
+			err = relocate_page(pager, from + i, to + i);
+		if (!err)
+			continue;
+		while (i-- > 0)
+			if (page_table_peek(&pager->table, to + i))
+				relocate_page(pager, to + i, from + i);
+		return err;
+	}
+	return 0;
+}
+
+void pager_unlock(struct pager *pager, uint64_t first, uint64_t count)
+{
+	for (uint64_t page = first; page < first + count; page++) {
+		uint64_t entry = pager_acquire(pager, page);
+
+		entry &= ~PAGE_ENTRY_LOCKED;
+		if (page_entry_state(entry) == PAGE_LOCAL)
+			pager_settle_local(pager, page, entry);
+		else
+			page_table_release(&pager->table, page, entry);
+	}
+}
+
+int pager_lock(struct pager *pager, uint64_t first, uint64_t count)
+{
+	if (count > pager->limit_pages / 2)
+		return -ENOMEM;
+	for (uint64_t page = first; page < first + count; page++) {
+		uint64_t entry = pager_acquire(pager, page);
+
+		page_table_release(&pager->table, page, entry | PAGE_ENTRY_LOCKED);
+		while (page_entry_state(page_table_peek(&pager->table, page)) != PAGE_LOCAL)
+			(void)*(volatile char *)pager_page(pager, page);
+	}
+	return 0;
+}
+
+int pager_register(struct pager *pager, uint64_t first, uint64_t count)
+{
+	return uffd_register(&pager->uffd, pager_page(pager, first), count * PAGE_BYTES);
+}
+
+int pager_is_resident(const struct pager *pager, uint64_t page)
+{
+	return page_entry_state(page_table_peek(&pager->table, page)) == PAGE_LOCAL;
+}
+
+int pager_owns_descriptor(const struct pager *pager, int fd)
+{
+	return fd == pager->uffd.fd || fd == pager->memory_fd;
+}
+
+void pager_set_mapped(struct pager *pager, uint64_t pages)
+{
+	struct run_counters *counters = pager->counters;
+	uint64_t bytes = pages * PAGE_BYTES;
+
+	atomic_store_explicit(&counters->region_bytes, bytes, memory_order_relaxed);
+	atomic_store_explicit(&counters->metadata_bytes,
+			      pages * PAGER_ENTRY_BYTES + far_metadata_bytes(pager->far),
+			      memory_order_relaxed);
+	if (bytes > atomic_load_explicit(&counters->region_bytes_max, memory_order_relaxed))
+		atomic_store_explicit(&counters->region_bytes_max, bytes, memory_order_relaxed);
+}

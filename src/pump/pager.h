@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PUMP_PAGER_H
+#define PUMP_PAGER_H
+
+/*
+ * The pull pump of a process: it keeps a region of anonymous private memory of which at most
+ * local_bytes are resident, and brings the other pages back when they are touched.
+ *
+ * One handler thread to each CPU is blocked in read() on the userfaultfd; the one beside the
+ * faulting thread wins nearly always, and no wake-up crosses CPUs. A handler serves the fault in
+ * its lane (its own channels to the backings), and afterwards, when frames run low, evicts a batch.
+ *
+ * Invariants (docs/design/pager.md):
+ *   P1  Physical pages of the region and full frames of the pool are together at most local_bytes.
+ *   P2  A page's newest bytes are in one place, named by its entry; they change under BUSY only.
+ *   P3  A frame of an evicted page is not reused before its store was acknowledged.
+ *   P4  A handler waits on the fabric only, with a limit, and touches no managed memory.
+ *   P5  Bytes that fail their checksum are never mapped.
+ *
+ * Locks, outermost first: lane.lock, pager.lock. A page's BUSY bit is taken before either and never
+ * waited for under pager.lock.
+ */
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "format/run_segment.h"
+
+#define PAGER_LOCAL_BYTES_MIN ((uint64_t)4 << 20) /* the pool, and a working set to go on with */
+#define PAGER_FAR_MAX RUN_BACKINGS_MAX
+
+enum pager_kernel {
+	PAGER_KERNEL_AUTO,
+	PAGER_KERNEL_MOVE, /* UFFDIO_MOVE (Linux 6.8): evict by moving the physical page */
+	PAGER_KERNEL_COPY, /* write-protect, copy, discard: works on any kernel with userfaultfd */
+};
+
+struct pager_config {
+	uint64_t local_bytes;
+	const char *far_uris[PAGER_FAR_MAX];
+	uint32_t far_count;
+	uint32_t mirror; /* copies of each page, 1 or 2 */
+	const char *key_file;
+	uint32_t timeout_ms; /* of a fetch */
+	enum pager_kernel kernel;
+	struct run_member *member; /* the counters to keep; stays mapped */
+};
+
+struct pager;
+
+/*
+ * Reserves the region (inaccessible, registered with userfaultfd), opens the backings and starts
+ * the handlers. One to a process, never stopped: it ends with the process image. Control path.
+ */
+int pager_start(const struct pager_config *config, struct pager **ret_pager, struct error *why);
+
+/* The region: its first address and its size in pages. Constant once started. */
+uintptr_t pager_region_start(const struct pager *pager);
+uint64_t pager_region_pages(const struct pager *pager);
+/* The most bytes that may be resident. */
+uint64_t pager_local_bytes(const struct pager *pager);
+
+/*
+ * The calls below are for the program's own threads, on page numbers of the region. They wait for
+ * pages in flight, so the caller holds no lock that a fault may need.
+ */
+
+/* The pages read as zeros from now on; what they held, here and far, is given up. */
+void pager_discard(struct pager *pager, uint64_t first, uint64_t count);
+
+/*
+ * `count` pages' contents go from `from` to `to` (disjoint; `to` discarded before; both readable
+ * and writable in the kernel's eyes during the call); `from` reads as zeros afterwards. 0, or
+ * -EBUSY when the kernel has a page pinned and what was moved has been moved back.
+ */
+int pager_relocate(struct pager *pager, uint64_t from, uint64_t to, uint64_t count);
+
+/*
+ * mlock: the pages are made resident and never evicted until unlocked. -ENOMEM when that would
+ * leave too little of local_bytes for the rest. The pages must be readable.
+ */
+int pager_lock(struct pager *pager, uint64_t first, uint64_t count);
+void pager_unlock(struct pager *pager, uint64_t first, uint64_t count);
+
+/* Registers [first, first + count) with userfaultfd anew, after the kernel mapping was replaced. */
+int pager_register(struct pager *pager, uint64_t first, uint64_t count);
+
+/* 1 if the page is resident, for mincore. */
+int pager_is_resident(const struct pager *pager, uint64_t page);
+
+/* Every descriptor that the pager owns: the program must not close or replace these. */
+int pager_owns_descriptor(const struct pager *pager, int fd);
+
+/* region_bytes of the counters: what the program has mapped now. */
+void pager_set_mapped(struct pager *pager, uint64_t pages);
+
+#endif

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pump/pager_state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/crc32c.h"
+
+#define PAGER_MOVE_TRIES 16    /* of a move that the kernel asks to repeat */
+#define PAGER_KEEP_TRIES 100000 /* seconds, if the kernel has no memory for a page table */
+#define PAGER_ROOM_WAIT_NS (30 * 1000000000ull) /* longer than any backing's timeout */
+
+/* One page on its way out. */
+struct departure {
+	uint32_t page;
+	uint64_t entry;
+	bool out;
+};
+
+static void drop(void *start, uint64_t pages)
+{
+	syscall(SYS_madvise, start, pages * PAGE_BYTES, MADV_DONTNEED);
+}
+
+void pager_unreserve(struct pager *pager)
+{
+	atomic_fetch_sub_explicit(&pager->local_pages, 1, memory_order_relaxed);
+}
+
+/* ---- Out: from the region to the frames of a group ---- */
+
+/*
+ * Copies a page out that cannot be moved: it is write-protected first, so that a writer waits for
+ * us, and then read past whatever protection the program gave it.
+ */
+static int copy_out(struct lane *lane, uint64_t page, uint32_t frame)
+{
+	struct pager *pager = lane->pager;
+	char *at = pager_page(pager, page);
+	int err = uffd_write_protect(&pager->uffd, at, true);
+
+	if (err)
+		return err;
+	if (pread(pager->memory_fd, lane->buffer, PAGE_BYTES, (off_t)(uintptr_t)at) !=
+	    (ssize_t)PAGE_BYTES)
+		err = -EFAULT;
+	if (!err)
+		err = uffd_copy(&pager->uffd, pager_frame(pager, frame), lane->buffer);
+	if (err)
+		uffd_write_protect(&pager->uffd, at, false);
+	else
+		drop(at, 1);
+	return err;
+}
+
+/* Moves one page out. The kernel refuses a pinned page (-EBUSY), and protections other than rw. */
+static int move_out(struct lane *lane, uint64_t page, uint32_t frame)
+{
+	struct pager *pager = lane->pager;
+	size_t moved;
+	int err = -EINVAL;
+
+	for (uint32_t try = 0; pager->use_move && try < PAGER_MOVE_TRIES; try++) {
+		err = uffd_move(&pager->uffd, pager_frame(pager, frame), pager_page(pager, page),
+				PAGE_BYTES, &moved);
+		if (err != -EAGAIN)
+			break;
+	}
+	if (err == -EINVAL)
+		err = copy_out(lane, page, frame);
+	if (err == -EBUSY)
+		pager_count(&pager->counters->pinned_skipped, 1);
+	return err;
+}
+
+/* Takes up to a batch of the oldest resident pages, with their entries. */
+static uint32_t choose(struct lane *lane, struct departure *out, uint32_t *ret_group)
+{
+	struct pager *pager = lane->pager;
+	uint32_t count = 0, wanted = 0, pages[EVICT_BATCH_PAGES];
+
+	pthread_mutex_lock(&pager->lock);
+	*ret_group = frame_pool_take_group(&pager->frames);
+	while (*ret_group != FRAME_GROUP_NONE && wanted < EVICT_BATCH_PAGES &&
+	       page_list_pop(&pager->resident, &pages[wanted]))
+		wanted++;
+	pthread_mutex_unlock(&pager->lock);
+	for (uint32_t i = 0; i < wanted; i++) {
+		uint64_t entry;
+
+		/* Another is at it now; should it have left by then, its turn shows that. */
+		if (!page_table_acquire(&pager->table, pages[i], &entry)) {
+			pager_list(pager, pages[i]);
+			continue;
+		}
+		if (page_entry_state(entry) != PAGE_LOCAL || entry & PAGE_ENTRY_LOCKED) {
+			page_table_release(&pager->table, pages[i], entry);
+			continue;
+		}
+		out[count++] = (struct departure){ .page = pages[i], .entry = entry };
+	}
+	return count;
+}
+
+/* What a page that has left is now: clean, zero, or (true) to be stored. */
+static bool judge(struct pager *pager, struct departure *d, const char *bytes)
+{
+	uint32_t slot = page_entry_slot(d->entry);
+	uint64_t digest;
+
+	if (page_is_zero(bytes)) {
+		if (slot)
+			far_free(pager->far, slot);
+		d->entry = page_entry_with_slot(d->entry, SLOT_NONE);
+		return false;
+	}
+	digest = page_digest(&pager->digest_key, bytes);
+	if (slot && digest == pager->digests[d->page])
+		return false;
+	if (slot)
+		far_free(pager->far, slot);
+	d->entry = page_entry_with_slot(d->entry, SLOT_NONE);
+	pager->digests[d->page] = digest;
+	pager->checksums[d->page] = crc32c(bytes, PAGE_BYTES);
+	return true;
+}
+
+/* The page stays: there is nowhere to put it. */
+static void keep(struct lane *lane, struct departure *d, uint32_t frame)
+{
+	struct pager *pager = lane->pager;
+
+	d->entry = page_entry_with_frame(page_entry_with_state(d->entry, PAGE_VICTIM), frame);
+	d->out = false;
+	for (uint32_t try = 0; pager_take_back(lane, d->page, &d->entry); try++) {
+		/* Its bytes are nowhere else: better no program than a wrong one. */
+		assert(try < PAGER_KEEP_TRIES);
+		sched_yield();
+	}
+	page_table_release(&pager->table, d->page, d->entry);
+}
+
+/* Stores the run of frames [first, end) of the group; returns the number of stores begun. */
+static uint16_t store_run(struct lane *lane, struct departure *out, uint32_t group, uint32_t first,
+			  uint32_t end)
+{
+	struct pager *pager = lane->pager;
+	uint16_t stores = 0;
+
+	while (first < end) {
+		uint32_t frame = group * FRAME_GROUP_FRAMES + first, slot;
+		int stored = far_store(lane->far, pager_frame(pager, frame), end - first, frame,
+				       &slot);
+
+		if (stored == -EAGAIN) {
+			pager_reap(lane);
+			continue;
+		}
+		if (stored < 0) {
+			keep(lane, &out[first++], frame);
+			continue;
+		}
+		for (uint32_t i = 0; i < (uint32_t)stored; i++)
+			out[first + i].entry = page_entry_with_slot(out[first + i].entry, slot + i);
+		pager_count(&pager->counters->pages_written, (uint64_t)stored);
+		first += (uint32_t)stored;
+		stores++;
+	}
+	return stores;
+}
+
+/* Packs what has left into the group, in page order, and starts the stores of what changed. */
+static void publish(struct lane *lane, struct departure *out, uint32_t count, uint32_t group)
+{
+	struct pager *pager = lane->pager;
+	uint32_t base = group * FRAME_GROUP_FRAMES, run = 0;
+	uint16_t stores = 0;
+
+	for (uint32_t i = 0; i <= count; i++) {
+		if (i < count && judge(pager, &out[i], pager_frame(pager, base + i)))
+			continue;
+		stores += store_run(lane, out, group, run, i);
+		run = i + 1;
+	}
+	/* The victims are in the pool before their entries say so: a fault finds them there. */
+	pthread_mutex_lock(&pager->lock);
+	for (uint32_t i = 0; i < FRAME_GROUP_FRAMES; i++) {
+		if (i < count && out[i].out)
+			frame_pool_put_victim(&pager->frames, base + i, out[i].page);
+		else if (pager->frames.frames[base + i].state == FRAME_TAKEN)
+			frame_pool_put_empty(&pager->frames, base + i);
+	}
+	if (pager->frames.groups[group].nonempty)
+		frame_pool_queue_group(&pager->frames, group, stores);
+	pthread_mutex_unlock(&pager->lock);
+	for (uint32_t i = 0; i < count; i++)
+		if (out[i].out)
+			page_table_release(&pager->table, out[i].page, out[i].entry);
+}
+
+static void sort_by_page(struct departure *out, uint32_t count)
+{
+	for (uint32_t i = 1; i < count; i++) {
+		struct departure d = out[i];
+		uint32_t at = i;
+
+		for (; at > 0 && out[at - 1].page > d.page; at--)
+			out[at] = out[at - 1];
+		out[at] = d;
+	}
+}
+
+/* Evicts one batch: the number of pages that left. */
+static uint32_t evict_batch(struct lane *lane)
+{
+	struct departure out[EVICT_BATCH_PAGES];
+	struct pager *pager = lane->pager;
+	uint32_t group, gone = 0, count = choose(lane, out, &group);
+
+	if (group == FRAME_GROUP_NONE)
+		return 0;
+	sort_by_page(out, count);
+	for (uint32_t i = 0; i < count; i++) {
+		struct departure d = out[i];
+		uint32_t frame = group * FRAME_GROUP_FRAMES + gone;
+
+		if (move_out(lane, d.page, frame)) {
+			pager_settle_local(pager, d.page, d.entry);
+			uffd_wake(&pager->uffd, pager_page(pager, d.page));
+			continue;
+		}
+		d.entry = page_entry_with_frame(page_entry_with_state(d.entry, PAGE_VICTIM), frame);
+		d.out = true;
+		out[gone++] = d;
+	}
+	pager_count(&pager->counters->pages_evicted, gone);
+	publish(lane, out, gone, group);
+	return gone;
+}
+
+/* ---- Back: a victim returns to its page ---- */
+
+int pager_take_back(struct lane *lane, uint64_t page, uint64_t *entry)
+{
+	struct pager *pager = lane->pager;
+	uint32_t frame = page_entry_frame(*entry);
+	char *from = pager_frame(pager, frame);
+	size_t moved;
+	int err = -EINVAL;
+
+	for (uint32_t try = 0; pager->use_move && try < PAGER_MOVE_TRIES; try++) {
+		err = uffd_move(&pager->uffd, pager_page(pager, page), from, PAGE_BYTES, &moved);
+		if (err != -EAGAIN)
+			break;
+	}
+	if (err == -EINVAL) {
+		/* A page more for an instant: the frame's is counted until it is dropped. */
+		memcpy(lane->buffer, from, PAGE_BYTES);
+		drop(from, 1);
+		err = uffd_copy(&pager->uffd, pager_page(pager, page), lane->buffer);
+	}
+	if (err)
+		return err;
+	pthread_mutex_lock(&pager->lock);
+	if (pager->frames.frames[frame].state == FRAME_VICTIM)
+		frame_pool_take_victim(&pager->frames, frame);
+	frame_pool_put_empty(&pager->frames, frame);
+	pthread_mutex_unlock(&pager->lock);
+	pager_list(pager, page);
+	*entry = page_entry_with_frame(page_entry_with_state(*entry, PAGE_LOCAL), 0);
+	return 0;
+}
+
+/* No backing took these pages: they come back, and no far copy is valid. */
+static void undo_store(struct lane *lane, const struct far_stored *stored)
+{
+	struct pager *pager = lane->pager;
+
+	for (uint32_t i = 0; i < stored->page_count; i++) {
+		uint32_t frame = stored->tag + i;
+		uint64_t page = pager->frames.frames[frame].page;
+		uint64_t entry = pager_acquire(pager, page);
+
+		if (page_entry_state(entry) == PAGE_VICTIM && page_entry_frame(entry) == frame) {
+			far_free(pager->far, stored->first_slot + i);
+			entry = page_entry_with_slot(entry, SLOT_NONE);
+			pager_take_back(lane, page, &entry);
+		}
+		page_table_release(&pager->table, page, entry);
+		uffd_wake(&pager->uffd, pager_page(pager, page));
+	}
+}
+
+void pager_reap(struct lane *lane)
+{
+	struct pager *pager = lane->pager;
+	struct far_stored stored;
+
+	while (far_poll(lane->far, &stored)) {
+		if (stored.result)
+			undo_store(lane, &stored);
+		pthread_mutex_lock(&pager->lock);
+		frame_pool_store_done(&pager->frames, frame_pool_group_of(stored.tag));
+		pthread_mutex_unlock(&pager->lock);
+	}
+}
+
+void pager_push_stores(struct lane *lane)
+{
+	struct pager *pager = lane->pager;
+
+	pager_reap(lane);
+	for (uint32_t i = 0; i <= pager->lane_count; i++) {
+		struct lane *other = &pager->lanes[i];
+
+		/* Whoever holds it is at work and reaps its own. */
+		if (other == lane || pthread_mutex_trylock(&other->lock))
+			continue;
+		pager_reap(other);
+		pthread_mutex_unlock(&other->lock);
+	}
+	sched_yield();
+}
+
+/* ---- Room ---- */
+
+/* Drops the oldest victims, a group of them at the most: the number of pages made free. */
+static uint32_t reclaim(struct pager *pager)
+{
+	uint32_t frames[FRAME_GROUP_FRAMES], count = 0, group = FRAME_GROUP_NONE;
+	uint64_t cursor = 0;
+
+	pthread_mutex_lock(&pager->lock);
+	while (count < FRAME_GROUP_FRAMES) {
+		uint32_t page, frame = frame_pool_oldest_victim(&pager->frames, &cursor, &page);
+		uint64_t entry;
+
+		if (frame == FRAME_NONE ||
+		    (group != FRAME_GROUP_NONE && frame_pool_group_of(frame) != group))
+			break;
+		if (!page_table_acquire(&pager->table, page, &entry))
+			continue;
+		assert(page_entry_state(entry) == PAGE_VICTIM && page_entry_frame(entry) == frame);
+		group = frame_pool_group_of(frame);
+		frame_pool_take_victim(&pager->frames, frame);
+		frames[count++] = frame;
+		cursor--;
+		entry = page_entry_with_frame(entry, 0);
+		entry = page_entry_with_state(entry, page_entry_slot(entry) ? PAGE_FAR :
+									      PAGE_UNTOUCHED);
+		page_table_release(&pager->table, page, entry);
+	}
+	pthread_mutex_unlock(&pager->lock);
+	for (uint32_t i = 0, run; i < count; i += run) {
+		for (run = 1; i + run < count && frames[i + run] == frames[i] + run;)
+			run++;
+		drop(pager_frame(pager, frames[i]), run);
+	}
+	atomic_fetch_sub_explicit(&pager->local_pages, count, memory_order_relaxed);
+	pthread_mutex_lock(&pager->lock);
+	for (uint32_t i = 0; i < count; i++)
+		frame_pool_put_empty(&pager->frames, frames[i]);
+	pthread_mutex_unlock(&pager->lock);
+	return count;
+}
+
+static bool try_reserve(struct pager *pager)
+{
+	uint64_t pages = atomic_load_explicit(&pager->local_pages, memory_order_relaxed);
+	_Atomic uint64_t *most = &pager->counters->local_bytes_max;
+
+	do {
+		if (pages >= pager->limit_pages)
+			return false;
+	} while (!atomic_compare_exchange_weak(&pager->local_pages, &pages, pages + 1));
+	if (atomic_load_explicit(most, memory_order_relaxed) < (pages + 1) * PAGE_BYTES)
+		atomic_store_explicit(most, (pages + 1) * PAGE_BYTES, memory_order_relaxed);
+	return true;
+}
+
+int pager_reserve(struct lane *lane)
+{
+	struct pager *pager = lane->pager;
+	uint64_t deadline_ns = 0;
+
+	while (!try_reserve(pager)) {
+		if (reclaim(pager))
+			continue;
+		pager_push_stores(lane);
+		if (reclaim(pager) || evict_batch(lane))
+			continue;
+		if (!deadline_ns)
+			deadline_ns = clock_now_ns() + PAGER_ROOM_WAIT_NS;
+		else if (clock_now_ns() > deadline_ns)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+void pager_evict_ahead(struct lane *lane)
+{
+	struct pager *pager = lane->pager;
+	uint64_t local = atomic_load_explicit(&pager->local_pages, memory_order_relaxed);
+	uint32_t batches = evict_batches(&pager->policy, pager->limit_pages, local,
+					 pager->frames.victim_count);
+
+	atomic_store_explicit(&pager->counters->local_bytes, local * PAGE_BYTES,
+			      memory_order_relaxed);
+	while (batches-- && evict_batch(lane))
+		pager_reap(lane);
+}

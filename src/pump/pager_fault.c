@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pump/pager_state.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/histogram.h"
+#include "base/inside.h"
+
+/* The only words that Perdure ever writes to the program's standard error: something is lost. */
+static void say_lost(struct pager *pager, uint64_t page, uint32_t backing, int err)
+{
+	char line[512];
+	int n = snprintf(
+		line, sizeof(line),
+		"perdure: page %p is lost: %s: %s; the thread that touched it gets SIGBUS\n",
+		(void *)pager_page(pager, page), far_uri(pager->far, backing),
+		strerrordesc_np(-err) ? strerrordesc_np(-err) : "unknown error");
+
+	if (write(STDERR_FILENO, line, (size_t)n) < 0)
+		return;
+}
+
+static void say_no_room(struct pager *pager, uint64_t page)
+{
+	char line[512];
+	int n = snprintf(line, sizeof(line),
+			 "perdure: no room for page %p: local memory is full and no backing takes "
+			 "more; give more with --far or --local\n",
+			 (void *)pager_page(pager, page));
+
+	if (write(STDERR_FILENO, line, (size_t)n) < 0)
+		return;
+}
+
+static void give_sigbus(struct pager *pager, uint64_t page, int32_t thread)
+{
+	if (pager->uffd.can_poison && !uffd_poison(&pager->uffd, pager_page(pager, page)))
+		return;
+	syscall(SYS_tgkill, getpid(), thread, SIGBUS);
+	uffd_wake(&pager->uffd, pager_page(pager, page));
+}
+
+/* Fills the page from `source`; the room for it is reserved. */
+static int fill(struct lane *lane, uint64_t page, const char *source)
+{
+	struct pager *pager = lane->pager;
+	int err = uffd_copy(&pager->uffd, pager_page(pager, page), source);
+
+	if (err)
+		pager_unreserve(pager);
+	return err == -EEXIST ? 0 : err;
+}
+
+static int bring_zero(struct lane *lane, uint64_t page)
+{
+	int err = pager_reserve(lane);
+
+	if (err)
+		return err;
+	pager_count(&lane->pager->counters->pages_zeroed, 1);
+	return fill(lane, page, lane->pager->zero_page);
+}
+
+/* -ENODATA: lost, said and marked in the entry. */
+static int bring_far(struct lane *lane, uint64_t page, uint64_t *entry)
+{
+	struct pager *pager = lane->pager;
+	uint32_t backing = 0;
+	int err = pager_reserve(lane);
+
+	if (err)
+		return err;
+	err = far_fetch(lane->far, page_entry_slot(*entry), pager->checksums[page], lane->buffer,
+			&backing);
+	if (err) {
+		pager_unreserve(pager);
+		pager_count(&pager->counters->pages_lost, 1);
+		say_lost(pager, page, backing, err);
+		*entry = page_entry_with_state(*entry, PAGE_LOST);
+		return -ENODATA;
+	}
+	pager_count(&pager->counters->pages_fetched, 1);
+	*entry = page_entry_counted(*entry);
+	return fill(lane, page, lane->buffer);
+}
+
+/* True when the page's stores, if it has any on the way, are done. */
+static bool is_at_rest(struct pager *pager, uint64_t entry)
+{
+	bool stored;
+
+	if (page_entry_state(entry) != PAGE_VICTIM)
+		return true;
+	pthread_mutex_lock(&pager->lock);
+	stored = frame_pool_is_stored(&pager->frames, page_entry_frame(entry));
+	pthread_mutex_unlock(&pager->lock);
+	return stored;
+}
+
+/* Brings the page, whose entry we have, into the region. */
+static int bring(struct lane *lane, uint64_t page, uint64_t *entry)
+{
+	struct pager *pager = lane->pager;
+	int err = 0;
+
+	switch (page_entry_state(*entry)) {
+	case PAGE_UNTOUCHED:
+		err = bring_zero(lane, page);
+		break;
+	case PAGE_VICTIM:
+		err = pager_take_back(lane, page, entry);
+		if (!err)
+			pager_count(&pager->counters->second_chances, 1);
+		return err;
+	case PAGE_FAR:
+		err = bring_far(lane, page, entry);
+		break;
+	case PAGE_LOCAL: /* it came while the message was on its way */
+		break;
+	case PAGE_LOST:
+		return -ENODATA;
+	}
+	if (err)
+		return err;
+	*entry = page_entry_with_state(*entry, PAGE_LOCAL);
+	pager_list(pager, page);
+	return 0;
+}
+
+static void serve(struct lane *lane, const struct uffd_message *message)
+{
+	struct pager *pager = lane->pager;
+	char *at = (char *)message->address;
+	uint64_t page = (uint64_t)(at - pager->start) / PAGE_BYTES, entry;
+	int err;
+
+	if (!page_table_acquire(&pager->table, page, &entry)) {
+		/* Another is at it. The thread tries again: it finds the page, or comes back. */
+		sched_yield();
+		uffd_wake(&pager->uffd, at);
+		return;
+	}
+	if (!is_at_rest(pager, entry)) {
+		page_table_release(&pager->table, page, entry);
+		pager_push_stores(lane);
+		uffd_wake(&pager->uffd, at);
+		return;
+	}
+	err = bring(lane, page, &entry);
+	page_table_release(&pager->table, page, entry);
+	if (err == -ENOMEM)
+		say_no_room(pager, page);
+	if (err == -ENOMEM || err == -ENODATA)
+		give_sigbus(pager, page, message->thread);
+	else if (message->event == UFFD_WRITE_PROTECTED)
+		uffd_write_protect(&pager->uffd, at, false);
+	else
+		uffd_wake(&pager->uffd, at);
+}
+
+void *pager_handle(void *argument)
+{
+	struct lane *lane = argument;
+	struct pager *pager = lane->pager;
+	struct uffd_message message;
+
+	inside_enter();
+	if (lane->index == 0)
+		far_hold(pager->far);
+	for (;;) {
+		uint64_t begun_ns;
+		int err = uffd_read(&pager->uffd, &message);
+
+		if (err == -EINTR || err == -EAGAIN)
+			continue;
+		if (err)
+			return NULL;
+		begun_ns = clock_now_ns();
+		pthread_mutex_lock(&lane->lock);
+		if (message.event != UFFD_OTHER) {
+			serve(lane, &message);
+			pager_count(&pager->counters->faults, 1);
+			histogram_add(pager->counters->fault_ns, clock_now_ns() - begun_ns);
+		}
+		pager_reap(lane);
+		pager_evict_ahead(lane);
+		pthread_mutex_unlock(&lane->lock);
+	}
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PUMP_PAGER_STATE_H
+#define PUMP_PAGER_STATE_H
+
+/* What the pager's own files share: pager.c (start, the program's calls), pager_fault.c (handlers),
+ * pager_evict.c (frames). Nobody else includes it. */
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "base/bytes.h"
+#include "kernel/uffd.h"
+#include "memory/frame_pool.h"
+#include "memory/page_digest.h"
+#include "memory/page_list.h"
+#include "memory/page_table.h"
+#include "policy/evict.h"
+#include "pump/far.h"
+#include "pump/pager.h"
+
+#define PAGER_LANES_MAX 16 /* more handlers would only wake each other */
+
+/* One thread's way through the pager; `lock` is held while it works. */
+struct lane {
+	struct pager *pager;
+	uint32_t index;
+	pthread_mutex_t lock;
+	struct far_lane *far;
+	char *buffer; /* one page that a fetch lands in, or that a copy passes through */
+	pthread_t thread;
+};
+
+struct pager {
+	char *start; /* of the region */
+	uint64_t page_count;
+	char *pool; /* the frames */
+	uint64_t limit_pages;
+	struct evict_policy policy;
+	bool use_move;
+	struct uffd uffd;
+	int memory_fd; /* /proc/self/mem: reads a page whatever its protection */
+	struct far *far;
+	struct run_member *member;
+	struct run_counters *counters;
+	uint32_t lane_count;
+
+	struct page_table table;
+	uint32_t *checksums; /* CRC32C of the far copy */
+	uint64_t *digests;   /* of the far copy */
+	struct page_digest_key digest_key;
+
+	/* Physical pages: resident in the region or full frames, or about to be (P1). */
+	_Atomic uint64_t local_pages;
+
+	pthread_mutex_t lock; /* list, pool; held for a few hundred ns, no system call under it */
+	struct page_list resident;
+	struct frame_pool frames;
+
+	/* The lanes of the handlers, and behind them one for the program's own threads. */
+	struct lane lanes[PAGER_LANES_MAX + 1];
+	const char *zero_page;
+};
+
+static inline void pager_count(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static inline char *pager_page(const struct pager *pager, uint64_t page)
+{
+	return pager->start + page * PAGE_BYTES;
+}
+
+static inline char *pager_frame(const struct pager *pager, uint32_t frame)
+{
+	return pager->pool + (uint64_t)frame * PAGE_BYTES;
+}
+
+/* Takes the page's entry, however long another has it. For the program's threads. */
+uint64_t pager_acquire(struct pager *pager, uint64_t page);
+
+/* Lists the page as the newest resident one, unless it is listed already. */
+void pager_list(struct pager *pager, uint64_t page);
+/* Lists the page and gives its entry back with the LOCAL state. */
+void pager_settle_local(struct pager *pager, uint64_t page, uint64_t entry);
+
+/* A handler's thread. */
+void *pager_handle(void *lane);
+
+/*
+ * Room for one more physical page (P1), the caller fills it. Reclaims or evicts when there is none.
+ * -ENOMEM when nothing can be evicted.
+ */
+int pager_reserve(struct lane *lane);
+void pager_unreserve(struct pager *pager);
+/* Evicts ahead of need, by the policy. */
+void pager_evict_ahead(struct lane *lane);
+/* Ends the lane's stores that are done. */
+void pager_reap(struct lane *lane);
+/* Moves things on so that the stores of `frame`'s group, in whatever lane, come to an end. */
+void pager_push_stores(struct lane *lane);
+
+/* The bytes of a victim go back to its page; the caller has its entry and gives it back. */
+int pager_take_back(struct lane *lane, uint64_t page, uint64_t *entry);
+
+#endif

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The pager against a plain array: random writes, reads and discards over four times the local
+ * memory, from a seed, by several threads that own every n-th page. Invariants P1 to P3 and P5.
+ */
+
+#include <check.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/random.h"
+#include "pump/pager.h"
+
+#define LOCAL_BYTES (8 * MIB)
+#define PAGES (4 * LOCAL_BYTES / PAGE_BYTES)
+#define THREADS 3
+#define STEPS 60000
+
+struct trial {
+	struct pager *pager;
+	uint64_t *model; /* what each page's words hold; 0: zeros */
+	uint64_t index;
+	uint64_t seed;
+	uint64_t wrong;
+};
+
+static struct pager *start(const char *uri, const char *second, enum pager_kernel kernel,
+			   struct run_member **ret_member)
+{
+	struct run_member *member = mmap(NULL, sizeof(*member), PROT_READ | PROT_WRITE,
+					 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct pager_config config = {
+		.local_bytes = LOCAL_BYTES,
+		.far_uris = { uri, second },
+		.far_count = second ? 2 : 1,
+		.mirror = second ? 2 : 1,
+		.timeout_ms = 2000,
+		.kernel = kernel,
+		.member = member,
+	};
+	struct pager *pager;
+	struct error why = { "" };
+	int err = pager_start(&config, &pager, &why);
+
+	ck_assert_msg(!err, "%s", why.text);
+	ck_assert(!mprotect((void *)pager_region_start(pager), PAGES * PAGE_BYTES,
+			    PROT_READ | PROT_WRITE));
+	*ret_member = member;
+	return pager;
+}
+
+static uint64_t *page_at(const struct trial *t, uint64_t page)
+{
+	return (uint64_t *)(pager_region_start(t->pager) + page * PAGE_BYTES);
+}
+
+static void check_page(struct trial *t, uint64_t page)
+{
+	const uint64_t *words = page_at(t, page);
+	uint64_t value = t->model[page];
+
+	for (uint64_t i = 0; i < 512; i += 73)
+		t->wrong += words[i] != (value ? value + i * page : 0);
+}
+
+static void *run(void *argument)
+{
+	struct trial *t = argument;
+	struct random_source random;
+
+	random = random_from_seed(t->seed + t->index);
+	for (uint64_t step = 0; step < STEPS; step++) {
+		uint64_t page = random_below(&random, PAGES / THREADS) * THREADS + t->index;
+		uint64_t what = random_below(&random, 16);
+
+		if (what == 0) {
+			pager_discard(t->pager, page, 1);
+			t->model[page] = 0;
+		} else if (what < 8) {
+			uint64_t value = random_next(&random) | 1;
+
+			for (uint64_t i = 0; i < 512; i += 73)
+				page_at(t, page)[i] = value + i * page;
+			t->model[page] = value;
+		}
+		check_page(t, page);
+	}
+	return NULL;
+}
+
+static void trial(const char *uri, const char *second, enum pager_kernel kernel)
+{
+	struct run_member *member;
+	struct pager *pager = start(uri, second, kernel, &member);
+	uint64_t *model = calloc(PAGES, sizeof(*model)), wrong = 0;
+	struct trial trials[THREADS];
+	pthread_t threads[THREADS];
+
+	for (uint64_t i = 0; i < THREADS; i++) {
+		trials[i] = (struct trial){ pager, model, i, 20261123, 0 };
+		ck_assert(!pthread_create(&threads[i], NULL, run, &trials[i]));
+	}
+	for (uint64_t i = 0; i < THREADS; i++) {
+		pthread_join(threads[i], NULL);
+	}
+	for (uint64_t page = 0; page < PAGES / THREADS * THREADS; page++)
+		check_page(&trials[page % THREADS], page);
+	for (uint64_t i = 0; i < THREADS; i++)
+		wrong += trials[i].wrong;
+	ck_assert_uint_eq(wrong, 0);
+	ck_assert_uint_gt(member->counters.pages_fetched, 1000);
+	ck_assert_uint_gt(member->counters.pages_written, 1000);
+	ck_assert_uint_gt(member->counters.second_chances, 0);
+	ck_assert_uint_le(member->counters.local_bytes_max, LOCAL_BYTES);
+	free(model);
+}
+
+START_TEST(moves_pages)
+{
+	trial("mem:", NULL, PAGER_KERNEL_AUTO);
+}
+END_TEST
+
+START_TEST(copies_pages)
+{
+	trial("mem:", NULL, PAGER_KERNEL_COPY);
+}
+END_TEST
+
+/* Wrong bytes and errors on either copy are never given to the program while the other is good. */
+START_TEST(survives_errors)
+{
+	trial("error:p=0.002,kind=corrupt:mem:", "error:p=0.002:mem:", PAGER_KERNEL_AUTO);
+}
+END_TEST
+
+START_TEST(survives_a_loss)
+{
+	trial("error:after=3000,kind=lost:mem:", "mem:", PAGER_KERNEL_AUTO);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("pager");
+	TCase *tests = tcase_create("model");
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(tests, 60);
+	tcase_add_test(tests, moves_pages);
+	tcase_add_test(tests, copies_pages);
+	tcase_add_test(tests, survives_errors);
+	tcase_add_test(tests, survives_a_loss);
+	suite_add_tcase(suite, tests);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}
