@@ -93,6 +93,10 @@ json_t *run_json_member(const struct run_member *member)
 
 	json_object_set_new(object, "command", run_json_text(member->command, RUN_COMMAND_BYTES));
 	set_number(object, "pid", (uint64_t)atomic_load(&member->pid));
+	set_number(object, "region_start", atomic_load(&member->region_start));
+	set_number(object, "region_end", atomic_load(&member->region_end));
+	set_number(object, "pool_start", atomic_load(&member->pool_start));
+	set_number(object, "pool_end", atomic_load(&member->pool_end));
 	set_counters(object, &member->counters);
 	return object;
 }

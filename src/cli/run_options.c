@@ -10,9 +10,7 @@
 #include "base/bytes.h"
 #include "base/option.h"
 #include "base/units.h"
-
-/* Below this the pager's own frames in passage would be most of it. */
-#define LOCAL_BYTES_MIN (4 * MIB)
+#include "pump/pager.h"
 
 static_assert(RUN_URI_BYTES == BACKING_URI_BYTES, "a URI that parses fits the run segment");
 
@@ -24,10 +22,10 @@ static int take_local(void *target, const char *text, struct error *why)
 
 	if (rc < 0)
 		return rc;
-	if (bytes < LOCAL_BYTES_MIN)
+	if (bytes < PAGER_LOCAL_BYTES_MIN)
 		return error_set(why, -EINVAL, "\"%s\" is too small to run at all; the least that "
 				 "works is %" PRIu64 "K",
-				 text, LOCAL_BYTES_MIN / KIB);
+				 text, PAGER_LOCAL_BYTES_MIN / KIB);
 	options->local_bytes = bytes / PAGE_BYTES * PAGE_BYTES;
 	return 0;
 }
@@ -135,8 +133,8 @@ static int default_local(uint64_t *ret_bytes, struct error *why)
 		return error_set(why, -EINVAL, "/proc/meminfo does not say how much memory is "
 				 "available; give --local");
 	*ret_bytes = kib * KIB / 2 / PAGE_BYTES * PAGE_BYTES;
-	if (*ret_bytes < LOCAL_BYTES_MIN)
-		*ret_bytes = LOCAL_BYTES_MIN;
+	if (*ret_bytes < PAGER_LOCAL_BYTES_MIN)
+		*ret_bytes = PAGER_LOCAL_BYTES_MIN;
 	return 0;
 }
 

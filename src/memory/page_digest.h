@@ -4,7 +4,7 @@
 
 /*
  * A keyed 64-bit digest of a page, by which an evicted page is known to equal its far copy without
- * write-protecting it (docs/decisions/0041-digest-not-write-protect.md).
+ * write-protecting it (docs/decisions/0040-digest-not-write-protect.md).
  *
  * It is the NH family of universal hashes (Black, Halevi, Krawczyk, Krovetz, Rogaway: UMAC, 1999)
  * over 64-bit words, folded to 64 bits by a multilinear step: for two pages that were chosen
