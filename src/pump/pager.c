@@ -56,6 +56,8 @@ static int reserve_range(size_t bytes, void **ret_start)
 		return -errno;
 	*ret_start = (void *)at;
 	syscall(SYS_madvise, *ret_start, bytes, MADV_NOHUGEPAGE);
+	/* A child that no pager serves must not read zeros where pages are far: it has nothing. */
+	syscall(SYS_madvise, *ret_start, bytes, MADV_DONTFORK);
 	return 0;
 }
 

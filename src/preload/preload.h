@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PRELOAD_PRELOAD_H
+#define PRELOAD_PRELOAD_H
+
+/* What the files of the preload library share. */
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "base/inside.h"
+#include "format/run_segment.h"
+#include "pump/pager.h"
+
+#define PRELOAD_EXPORT __attribute__((visibility("default")))
+
+/* Set once, when the region is there; before it every call goes to the system. */
+extern bool preload_ready;
+extern struct pager *preload_pager;
+extern int preload_socket; /* to the launcher; -1 when there is none */
+
+/* Whether this call, on this thread, is the program's. */
+static inline bool preload_manages(void)
+{
+	return __atomic_load_n(&preload_ready, __ATOMIC_ACQUIRE) && !inside_depth;
+}
+
+/* Before any other thread exists: finds the glibc functions that have no second name. */
+void allocate_prepare(void);
+void fork_prepare(void);
+
+/* The counters of this process: in the run's segment, or of its own when the launcher is gone. */
+int join_run(struct run_member **ret_member, struct error *why);
+
+#endif

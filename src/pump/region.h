@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PUMP_REGION_H
+#define PUMP_REGION_H
+
+/*
+ * The program's mapping calls on the managed region, with the kernel's own rules and error codes.
+ * Free address space in the region is inaccessible; what the program maps there is anonymous
+ * private memory (managed), or anything else put there by MAP_FIXED (foreign, the kernel's).
+ *
+ * All calls are for the program's threads and may wait for pages in flight; one mutex, inside, that
+ * no fault needs. They return 0 or -errno. The caller has entered (base/inside.h): bookkeeping may
+ * allocate. Addresses belong to the region (region_holds) unless said otherwise.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "pump/pager.h"
+
+/* Once, before all others. The pager is the process's. */
+void region_start(struct pager *pager);
+
+/* The two below are for any address and any thread, at any time after region_start(). */
+bool region_holds(const void *address);
+/* Whether any byte of [address, address + bytes) is in the region. */
+bool region_meets(const void *address, size_t bytes);
+/* Whether all of it, rounded out to pages, is in the region. */
+bool region_encloses(const void *address, size_t bytes);
+
+/*
+ * Anonymous private memory. `hint` is used when it is free, may be NULL or anywhere. `alignment` is
+ * a power of two of at least a page. MAP_POPULATE and MAP_LOCKED of `flags` are obeyed.
+ */
+int region_map(const void *hint, size_t bytes, int protection, int flags, size_t alignment,
+	       void **ret_address);
+/* The same at `address`, replacing what is there; with MAP_FIXED_NOREPLACE -EEXIST instead. */
+int region_map_fixed(void *address, size_t bytes, int protection, int flags);
+/* A file or shared memory at `address`, in place of what is there. */
+int region_map_foreign(void *address, size_t bytes, int protection, int flags, int fd,
+		       off_t offset);
+
+int region_unmap(void *address, size_t bytes);
+int region_protect(void *address, size_t bytes, int protection);
+
+/* mremap(2). A `wish` (MREMAP_FIXED) outside the region is refused with -ENOMEM. */
+int region_remap(void *address, size_t old_bytes, size_t new_bytes, int flags, void *wish,
+		 void **ret_address);
+
+int region_advise(void *address, size_t bytes, int advice);
+int region_lock(const void *address, size_t bytes);
+int region_unlock(const void *address, size_t bytes);
+void region_unlock_all(void);
+/* mincore(2): one byte a page to `vector`, which may be managed memory. */
+int region_resident(void *address, size_t bytes, unsigned char *vector);
+
+#endif

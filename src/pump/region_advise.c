@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/raw_map.h"
+#include "pump/region.h"
+#include "pump/region_state.h"
+
+#define RESIDENT_CHUNK 256 /* answers collected before the lock is given back */
+
+static struct region *const region = &region_of_process;
+
+static void *piece_address(const struct range *piece)
+{
+	return region_address(piece->first);
+}
+
+static size_t piece_bytes(const struct range *piece)
+{
+	return (piece->end - piece->first) * REGION_PAGE_BYTES;
+}
+
+static int set_fork(const struct range *piece, int advice, enum range_fork fork)
+{
+	struct range_attributes attributes = piece->attributes;
+	int err = raw_madvise(piece_address(piece), piece_bytes(piece), advice);
+
+	attributes.fork = (uint8_t)fork;
+	if (err)
+		return err;
+	return range_map_set(&region->map, piece->first, piece->end - piece->first, attributes);
+}
+
+static int advise_piece(const struct range *piece, int advice)
+{
+	if (piece->attributes.kind == RANGE_FOREIGN)
+		return raw_madvise(piece_address(piece), piece_bytes(piece), advice);
+	switch (advice) {
+	case MADV_DONTNEED:
+	case MADV_FREE:
+		if (piece->attributes.locked)
+			return -EINVAL;
+		pager_discard(region->pager, piece->first, piece->end - piece->first);
+		return 0;
+	case MADV_DONTFORK:
+		return set_fork(piece, advice, RANGE_FORK_DROP);
+	case MADV_WIPEONFORK:
+		return set_fork(piece, advice, RANGE_FORK_WIPE);
+	case MADV_DOFORK:
+	case MADV_KEEPONFORK:
+		return set_fork(piece, advice, RANGE_FORK_COPY);
+	case MADV_NORMAL:
+	case MADV_RANDOM:
+	case MADV_SEQUENTIAL:
+	case MADV_WILLNEED:
+	case MADV_HUGEPAGE:
+	case MADV_NOHUGEPAGE:
+	case MADV_MERGEABLE:
+	case MADV_UNMERGEABLE:
+	case MADV_DONTDUMP:
+	case MADV_DODUMP:
+	case MADV_COLD:
+	case MADV_PAGEOUT:
+		return 0; /* hints about what the pager does by itself */
+	case MADV_POPULATE_READ:
+		return piece->attributes.protection & PROT_READ ? 0 : -EINVAL;
+	case MADV_POPULATE_WRITE:
+		return piece->attributes.protection & PROT_WRITE ? 0 : -EINVAL;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* Brings the pages in by touching them, with no lock held. */
+static void touch(const struct range *piece, int advice)
+{
+	uint64_t page;
+
+	for (page = piece->first; page < piece->end; page++) {
+		_Atomic uint8_t *byte = region_address(page);
+
+		if (advice == MADV_POPULATE_WRITE)
+			atomic_fetch_or_explicit(byte, 0, memory_order_relaxed);
+		else
+			(void)atomic_load_explicit(byte, memory_order_relaxed);
+	}
+}
+
+static bool is_touched(const struct range *piece, int advice)
+{
+	if (piece->attributes.kind == RANGE_FOREIGN)
+		return false;
+	return ((advice == MADV_WILLNEED || advice == MADV_POPULATE_READ) &&
+		piece->attributes.protection & PROT_READ) || advice == MADV_POPULATE_WRITE;
+}
+
+int region_advise(void *address, size_t bytes, int advice)
+{
+	struct region_span span;
+	struct range piece;
+	uint64_t at, end;
+	int err = region_span_of(address, bytes, &span), hole = 0;
+
+	if (err)
+		return err;
+	end = span.first + span.count;
+	for (at = span.first; at < end; at = piece.end) {
+		pthread_mutex_lock(&region->lock);
+		if (!range_map_next(&region->map, at, end, &piece)) {
+			pthread_mutex_unlock(&region->lock);
+			return -ENOMEM;
+		}
+		if (piece.first != at)
+			hole = -ENOMEM;
+		err = advise_piece(&piece, advice);
+		pthread_mutex_unlock(&region->lock);
+		if (err)
+			return err;
+		if (is_touched(&piece, advice))
+			touch(&piece, advice);
+	}
+	return hole;
+}
+
+static int set_locked(const struct range *piece, int locked)
+{
+	struct range_attributes attributes = piece->attributes;
+	uint64_t count = piece->end - piece->first;
+	int err = 0;
+
+	if (attributes.kind == RANGE_FOREIGN)
+		return (int)RAW_CALL(locked ? SYS_mlock : SYS_munlock, piece_address(piece),
+				     piece_bytes(piece));
+	if (attributes.locked == locked)
+		return 0;
+	if (locked && !(attributes.protection & PROT_READ))
+		return -ENOMEM;
+	if (locked)
+		err = pager_lock(region->pager, piece->first, count);
+	else
+		pager_unlock(region->pager, piece->first, count);
+	attributes.locked = (uint8_t)locked;
+	return err ? err : range_map_set(&region->map, piece->first, count, attributes);
+}
+
+static uint64_t locked_pages(void)
+{
+	uint64_t at, pages = 0;
+	struct range piece;
+
+	for (at = 0; range_map_next(&region->map, at, region->pages, &piece); at = piece.end)
+		if (piece.attributes.locked)
+			pages += piece.end - piece.first;
+	return pages;
+}
+
+/* The rule of RLIMIT_MEMLOCK; root stands for CAP_IPC_LOCK. */
+static int allow_lock(uint64_t pages)
+{
+	struct rlimit limit;
+
+	if (geteuid() == 0 || getrlimit(RLIMIT_MEMLOCK, &limit))
+		return 0;
+	if (!limit.rlim_cur)
+		return -EPERM;
+	return (locked_pages() + pages) * REGION_PAGE_BYTES > limit.rlim_cur ? -ENOMEM : 0;
+}
+
+static int set_locked_span(const void *address, size_t bytes, int locked)
+{
+	size_t skew = (uintptr_t)address % REGION_PAGE_BYTES;
+	struct region_span span;
+	struct range piece;
+	uint64_t at, end;
+	int err = region_span_of((const char *)address - skew, bytes + skew, &span);
+
+	if (err || !span.count)
+		return err;
+	end = span.first + span.count;
+	pthread_mutex_lock(&region->lock);
+	if (!range_map_is_mapped(&region->map, span.first, span.count))
+		err = -ENOMEM;
+	if (!err && locked)
+		err = allow_lock(span.count);
+	for (at = span.first; !err && range_map_next(&region->map, at, end, &piece); at = piece.end)
+		err = set_locked(&piece, locked);
+	pthread_mutex_unlock(&region->lock);
+	return err;
+}
+
+int region_lock(const void *address, size_t bytes)
+{
+	return set_locked_span(address, bytes, 1);
+}
+
+int region_unlock(const void *address, size_t bytes)
+{
+	return set_locked_span(address, bytes, 0);
+}
+
+void region_unlock_all(void)
+{
+	struct range piece;
+	uint64_t at;
+
+	pthread_mutex_lock(&region->lock);
+	for (at = 0; range_map_next(&region->map, at, region->pages, &piece); at = piece.end)
+		set_locked(&piece, 0);
+	pthread_mutex_unlock(&region->lock);
+}
+
+static int resident_chunk(uint64_t first, uint64_t count, unsigned char *ret_answers)
+{
+	struct range piece;
+	uint64_t at, page;
+
+	if (!range_map_is_mapped(&region->map, first, count))
+		return -ENOMEM;
+	for (at = first; range_map_next(&region->map, at, first + count, &piece); at = piece.end) {
+		unsigned char *answers = ret_answers + (piece.first - first);
+
+		if (piece.attributes.kind == RANGE_FOREIGN) {
+			int err = (int)RAW_CALL(SYS_mincore, piece_address(&piece),
+						piece_bytes(&piece), answers);
+			if (err)
+				return err;
+			continue;
+		}
+		for (page = piece.first; page < piece.end; page++)
+			answers[page - piece.first] =
+				(unsigned char)pager_is_resident(region->pager, page);
+	}
+	return 0;
+}
+
+int region_resident(void *address, size_t bytes, unsigned char *vector)
+{
+	unsigned char answers[RESIDENT_CHUNK];
+	struct region_span span;
+	uint64_t done, count;
+	int err = region_span_of(address, bytes, &span);
+
+	for (done = 0; !err && done < span.count; done += count) {
+		count = span.count - done < RESIDENT_CHUNK ? span.count - done : RESIDENT_CHUNK;
+		pthread_mutex_lock(&region->lock);
+		err = resident_chunk(span.first + done, count, answers);
+		pthread_mutex_unlock(&region->lock);
+		if (!err)
+			memcpy(vector + done, answers, count);
+	}
+	return err;
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+
+#include "base/raw_map.h"
+#include "pump/region.h"
+#include "pump/region_state.h"
+
+#define READ_WRITE (PROT_READ | PROT_WRITE)
+#define RELOCATE_TRIES 8 /* a pin of direct I/O lasts a moment; a longer one is refused */
+#define REMAP_FLAGS (MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)
+
+static struct region *const region = &region_of_process;
+
+/* Kernel protections only; the map is the caller's. */
+static int set_protection(uint64_t first, uint64_t count, int protection)
+{
+	return raw_mprotect(region_address(first), count * REGION_PAGE_BYTES, protection);
+}
+
+static int relocate(uint64_t from, uint64_t to, uint64_t count)
+{
+	int err = -EBUSY, try;
+
+	for (try = 0; try < RELOCATE_TRIES && err == -EBUSY; try++)
+		err = pager_relocate(region->pager, from, to, count);
+	return err == -EBUSY ? -ENOMEM : err;
+}
+
+/* The pages of `from` go to the free run `to` of `to_count` pages. */
+static int move(struct range from, uint64_t to, uint64_t to_count, int flags)
+{
+	struct range_attributes attributes = from.attributes;
+	uint64_t count = from.end - from.first;
+	int err;
+
+	if (attributes.locked)
+		pager_unlock(region->pager, from.first, count);
+	attributes.fork = RANGE_FORK_COPY;
+	attributes.locked = 0;
+	attributes.protection = READ_WRITE;
+	err = region_take(to, to_count, attributes);
+	if (err)
+		return err;
+	err = set_protection(from.first, count, READ_WRITE);
+	if (!err)
+		err = relocate(from.first, to, count);
+	if (err) {
+		region_drop(to, to_count);
+		set_protection(from.first, count, from.attributes.protection);
+		return err;
+	}
+	attributes.protection = from.attributes.protection;
+	if (from.attributes.locked && !pager_lock(region->pager, to, to_count))
+		attributes.locked = 1;
+	err = set_protection(to, to_count, attributes.protection);
+	if (!err)
+		err = range_map_set(&region->map, to, to_count, attributes);
+	if (!(flags & MREMAP_DONTUNMAP))
+		return region_drop(from.first, count);
+	from.attributes.locked = 0;
+	set_protection(from.first, count, from.attributes.protection);
+	range_map_set(&region->map, from.first, count, from.attributes);
+	return err;
+}
+
+/*
+ * Something else of the program's may land in the hole that the kernel's move leaves, before we
+ * have it back: then it is foreign, and as good as if it had been mapped there by name.
+ */
+static int refill(uint64_t first, uint64_t count)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+	void *ignored;
+	int err = raw_mmap(region_address(first), count * REGION_PAGE_BYTES, PROT_NONE, flags, -1,
+			   0, &ignored);
+
+	if (err)
+		return 0;
+	err = range_map_clear(&region->map, first, count);
+	return err ? err : pager_register(region->pager, first, count);
+}
+
+static int remap_foreign(struct range from, uint64_t pages, int flags, void *wish,
+			 void **ret_address)
+{
+	struct range_attributes attributes = from.attributes;
+	uint64_t count = from.end - from.first, left = count;
+	void *address = region_address(from.first);
+	struct region_span to;
+	int err;
+
+	if (flags & MREMAP_FIXED && region_span_of(wish, pages * REGION_PAGE_BYTES, &to) == 0) {
+		err = region_drop(to.first, to.count);
+		if (!err)
+			err = range_map_set(&region->map, to.first, to.count, attributes);
+		if (err)
+			return err;
+	}
+	err = raw_mremap(address, count * REGION_PAGE_BYTES, pages * REGION_PAGE_BYTES, flags, wish,
+			 ret_address);
+	if (err || flags & MREMAP_DONTUNMAP)
+		return err;
+	if (*ret_address == address)
+		left = count > pages ? count - pages : 0;
+	return left ? refill(from.end - left, left) : 0;
+}
+
+static int grow_or_move(struct range from, uint64_t pages, int flags, uint64_t *ret_first)
+{
+	struct range_attributes more = from.attributes;
+	uint64_t count = from.end - from.first;
+	int err;
+
+	*ret_first = from.first;
+	if (!(flags & MREMAP_DONTUNMAP)) {
+		if (pages < count)
+			return region_drop(from.first + pages, count - pages);
+		if (pages == count)
+			return 0;
+		if (from.first + pages <= region->pages &&
+		    range_map_is_free(&region->map, from.end, pages - count)) {
+			more.locked = 0;
+			err = region_take(from.end, pages - count, more);
+			if (err || !from.attributes.locked)
+				return err;
+			if (!pager_lock(region->pager, from.end, pages - count))
+				more.locked = 1;
+			return range_map_set(&region->map, from.end, pages - count, more);
+		}
+	}
+	if (!(flags & MREMAP_MAYMOVE))
+		return -ENOMEM;
+	err = range_map_find_free(&region->map, pages, 1, ret_first);
+	return err ? err : move(from, *ret_first, pages, flags);
+}
+
+static int move_to(struct range from, uint64_t pages, int flags, void *wish, uint64_t *ret_first)
+{
+	struct region_span to;
+	int err = region_span_of(wish, pages * REGION_PAGE_BYTES, &to);
+
+	if (err)
+		return err;
+	if (to.first < from.end && from.first < to.first + to.count)
+		return -EINVAL;
+	err = region_drop(to.first, to.count);
+	if (!err && pages < from.end - from.first) {
+		err = region_drop(from.first + pages, from.end - from.first - pages);
+		from.end = from.first + pages;
+	}
+	*ret_first = to.first;
+	return err ? err : move(from, to.first, pages, flags);
+}
+
+static int remap(struct region_span span, uint64_t pages, int flags, void *wish, void **ret_address)
+{
+	struct range from;
+	uint64_t first = 0;
+	int err;
+
+	if (!range_map_next(&region->map, span.first, span.first + span.count, &from) ||
+	    from.first != span.first || from.end != span.first + span.count)
+		return -EFAULT;
+	if (from.attributes.kind == RANGE_FOREIGN)
+		return remap_foreign(from, pages, flags, wish, ret_address);
+	err = flags & MREMAP_FIXED ? move_to(from, pages, flags, wish, &first)
+				   : grow_or_move(from, pages, flags, &first);
+	*ret_address = region_address(first);
+	return err;
+}
+
+int region_remap(void *address, size_t old_bytes, size_t new_bytes, int flags, void *wish,
+		 void **ret_address)
+{
+	uint64_t pages = new_bytes / REGION_PAGE_BYTES + !!(new_bytes % REGION_PAGE_BYTES);
+	struct region_span span;
+	int err;
+
+	if (flags & ~REMAP_FLAGS || !old_bytes || !new_bytes ||
+	    (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) && !(flags & MREMAP_MAYMOVE)))
+		return -EINVAL;
+	err = region_span_of(address, old_bytes, &span);
+	if (err)
+		return err == -ENOMEM ? -EFAULT : err;
+	if (flags & MREMAP_DONTUNMAP && span.count != pages)
+		return -EINVAL;
+	if (pages > region->pages)
+		return -ENOMEM;
+	pthread_mutex_lock(&region->lock);
+	err = remap(span, pages, flags, wish, ret_address);
+	region_publish();
+	pthread_mutex_unlock(&region->lock);
+	return err;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PUMP_REGION_STATE_H
+#define PUMP_REGION_STATE_H
+
+/* What region.c, region_move.c and region_advise.c share. */
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "memory/range_map.h"
+#include "pump/pager.h"
+
+#define REGION_PAGE_BYTES ((size_t)4096)
+
+struct region {
+	struct pager *pager;
+	uintptr_t start;
+	uint64_t pages;
+	pthread_mutex_t lock; /* of all below; managed memory is not touched under it */
+	struct range_map map;
+};
+
+extern struct region region_of_process;
+
+/* A run of pages as the program named it. */
+struct region_span {
+	uint64_t first;
+	uint64_t count;
+};
+
+static inline void *region_address(uint64_t page)
+{
+	return (void *)(region_of_process.start + page * REGION_PAGE_BYTES);
+}
+
+/* -EINVAL when `address` is not aligned, -ENOMEM when not all of it is in the region. */
+int region_span_of(const void *address, size_t bytes, struct region_span *ret_span);
+
+/* Under the lock, both. Leaves the pages free: inaccessible, empty, the pager's. */
+int region_drop(uint64_t first, uint64_t count);
+/* After each change of the map. */
+void region_publish(void);
+/* Gives the pages, free until now, to a mapping. */
+int region_take(uint64_t first, uint64_t count, struct range_attributes attributes);
+
+#endif
