@@ -80,6 +80,10 @@ void frame_pool_queue_group(struct frame_pool *pool, uint32_t index, uint16_t st
 	struct frame_group *group = &pool->groups[index];
 
 	assert(!group->queued);
+	if (!group->nonempty) { /* it went back to the empty groups with its last frame */
+		assert(!stores);
+		return;
+	}
 	group->stores = stores;
 	group->queued = true;
 	group->next = FRAME_GROUP_NONE;

@@ -63,13 +63,16 @@ uint32_t frame_pool_take_group(struct frame_pool *pool);
 void frame_pool_put_victim(struct frame_pool *pool, uint32_t frame, uint32_t page);
 void frame_pool_put_spare(struct frame_pool *pool, uint32_t frame);
 void frame_pool_put_empty(struct frame_pool *pool, uint32_t frame);
-/* Queues a taken group of which every frame was put; `stores` must be acknowledged first. */
+/*
+ * Queues a taken group of which every frame was put; `stores` must be acknowledged first. A group
+ * of which every frame was put empty has gone back already and has no stores: nothing is queued.
+ */
 void frame_pool_queue_group(struct frame_pool *pool, uint32_t group, uint16_t stores);
 /* One store of the group was acknowledged. */
 void frame_pool_store_done(struct frame_pool *pool, uint32_t group);
 /* A spare frame, TAKEN now; FRAME_NONE when there is none. */
 uint32_t frame_pool_take_spare(struct frame_pool *pool);
-/* An EMPTY frame, TAKEN now; FRAME_NONE when there is none. */
+/* An EMPTY frame of a wholly EMPTY group, TAKEN now; FRAME_NONE when there is no such group. */
 uint32_t frame_pool_take_empty(struct frame_pool *pool);
 /*
  * The oldest victim whose stores are done, still VICTIM: *ret_page is its page. The caller takes

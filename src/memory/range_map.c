@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "memory/range_map.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@ void range_map_destroy(struct range_map *map)
 	map->ranges = NULL;
 	map->count = 0;
 	map->capacity = 0;
+	map->mapped_pages = 0;
 }
 
 /* Index of the first range that ends behind `page`. */
@@ -125,6 +127,9 @@ int range_map_clear(struct range_map *map, uint64_t first, uint64_t pages)
 	uint64_t end = first + pages;
 	uint32_t i, spent;
 
+	assert(first <= map->page_count && pages <= map->page_count - first);
+	if (!pages)
+		return 0;
 	if (make_room(map))
 		return -ENOMEM;
 	i = find(map, first);
@@ -156,7 +161,8 @@ static bool agree(const struct range *a, const struct range *b)
 {
 	return a->end == b->first && a->attributes.kind == b->attributes.kind &&
 	       a->attributes.protection == b->attributes.protection &&
-	       a->attributes.fork == b->attributes.fork;
+	       a->attributes.fork == b->attributes.fork &&
+	       a->attributes.locked == b->attributes.locked;
 }
 
 int range_map_set(struct range_map *map, uint64_t first, uint64_t pages,
@@ -165,7 +171,10 @@ int range_map_set(struct range_map *map, uint64_t first, uint64_t pages,
 	struct range range = { .first = first, .end = first + pages, .attributes = attributes };
 	uint32_t i;
 
-	if (range_map_clear(map, first, pages) || make_room(map))
+	if (!pages)
+		return 0;
+	/* It made room for two ranges and used one of them at most, for a hole's second half. */
+	if (range_map_clear(map, first, pages))
 		return -ENOMEM;
 	i = find(map, first);
 	insert(map, i, range);

@@ -8,7 +8,8 @@
  * program has few mappings, and looking one up is a binary search.
  *
  * The caller serialises all calls. Changing calls may allocate (with malloc) and are no part of the
- * memory path; they return -ENOMEM and change nothing when that fails.
+ * memory path; they return -ENOMEM and change nothing when that fails. Their pages lie in the
+ * region; with no pages they do nothing.
  */
 
 #include <stdbool.h>
@@ -25,6 +26,7 @@ struct range_attributes {
 	uint8_t kind;	    /* enum range_kind */
 	uint8_t protection; /* PROT_… */
 	uint8_t fork;	    /* enum range_fork: MADV_DONTFORK, MADV_WIPEONFORK */
+	uint8_t locked;	    /* 1 after mlock */
 };
 
 struct range {

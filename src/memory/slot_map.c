@@ -57,7 +57,7 @@ uint64_t slot_map_used_word(const struct slot_map *map, uint32_t extent, uint32_
 	for (uint32_t m = 0; m < SLOT_MEMBERS_MAX; m++)
 		if (atomic_load_explicit(&map->member_used[m], memory_order_acquire))
 			used |= atomic_load_explicit(&map->used[m][word_index(extent, word)],
-						     memory_order_relaxed);
+						     memory_order_seq_cst);
 	return used;
 }
 
@@ -141,7 +141,10 @@ bool slot_map_is_shared(const struct slot_map *map)
 uint32_t slot_map_take(struct slot_map *map, uint32_t member, struct slot_cursor *cursor,
 		       uint32_t want, uint32_t *ret_first)
 {
-	if (!cursor->extent || map->extents[cursor->extent - 1].sealed)
+	assert(want > 0);
+	/* A cursor that came through a fork is of an extent that the parent goes on handing out. */
+	if (!cursor->extent || map->extents[cursor->extent - 1].owner != member + 1 ||
+	    map->extents[cursor->extent - 1].sealed)
 		return 0;
 	for (; cursor->word < SLOT_EXTENT_WORDS; cursor->word++) {
 		uint64_t free = cursor->free[cursor->word];
@@ -172,9 +175,12 @@ bool slot_map_free(struct slot_map *map, uint32_t member, uint32_t slot)
 {
 	uint32_t extent = slot_extent_of(slot), word = slot_in_extent(slot) / 64;
 	uint64_t bit = 1ull << slot_in_extent(slot) % 64;
-	uint64_t before = atomic_fetch_and_explicit(&map->used[member][word_index(extent, word)],
-						    ~bit, memory_order_relaxed);
+	uint64_t before;
 
+	assert(slot != SLOT_NONE && extent < map->extent_count);
+	/* Sequentially consistent: of two members that free a slot at once, one sees that it is
+	 * last. */
+	before = atomic_fetch_and(&map->used[member][word_index(extent, word)], ~bit);
 	assert(before & bit);
 	return !(slot_map_used_word(map, extent, word) & bit);
 }

@@ -105,11 +105,15 @@ bool slot_map_is_shared(const struct slot_map *map);
 
 /*
  * Hands out up to `want` neighbouring slots of the cursor's extent, marked as used by `member`.
- * Their number is returned, 0 when the cursor's extent is spent: claim another.
+ * Their number is returned, 0 when the cursor's extent is spent, sealed or not the member's (as
+ * after a fork): claim another. `want` is at least 1.
  */
 uint32_t slot_map_take(struct slot_map *map, uint32_t member, struct slot_cursor *cursor,
 		       uint32_t want, uint32_t *ret_first);
-/* The member no longer uses the slot. True if nobody does now. */
+/*
+ * The member no longer uses the slot. True if nobody does now; from then on the slot may be handed
+ * out again by the extent's owner, so only the owner may discard its bytes, before its next claim.
+ */
 bool slot_map_free(struct slot_map *map, uint32_t member, uint32_t slot);
 
 /*
