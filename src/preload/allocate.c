@@ -69,10 +69,15 @@ PRELOAD_EXPORT void free(void *memory)
 
 PRELOAD_EXPORT void *realloc(void *old, size_t bytes)
 {
+	void *new;
+
 	if (!old)
 		return malloc(bytes);
 	/* A chunk stays with the allocator that made it. */
-	return is_managed(old) ? perdure_je_realloc(old, bytes) : __libc_realloc(old, bytes);
+	new = is_managed(old) ? perdure_je_realloc(old, bytes) : __libc_realloc(old, bytes);
+	if (!new && bytes)
+		errno = ENOMEM;
+	return new;
 }
 
 PRELOAD_EXPORT void *reallocarray(void *old, size_t count, size_t bytes)
@@ -88,7 +93,8 @@ PRELOAD_EXPORT void *reallocarray(void *old, size_t count, size_t bytes)
 
 PRELOAD_EXPORT void *memalign(size_t alignment, size_t bytes)
 {
-	return preload_manages() ? perdure_je_memalign(alignment, bytes)
+	/* jemalloc forgets the alignment of nothing. */
+	return preload_manages() ? perdure_je_memalign(alignment, bytes ? bytes : 1)
 				 : __libc_memalign(alignment, bytes);
 }
 
@@ -102,7 +108,7 @@ PRELOAD_EXPORT int posix_memalign(void **memory, size_t alignment, size_t bytes)
 	void *got;
 
 	if (preload_manages())
-		return perdure_je_posix_memalign(memory, alignment, bytes);
+		return perdure_je_posix_memalign(memory, alignment, bytes ? bytes : 1);
 	if (alignment % sizeof(void *) || !alignment || alignment & (alignment - 1))
 		return EINVAL;
 	got = __libc_memalign(alignment, bytes);

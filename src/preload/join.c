@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/descriptor.h"
 #include "base/own_memory.h"
 #include "base/raw_map.h"
 #include "preload/preload.h"
@@ -141,7 +142,7 @@ int join_run(struct run_member **ret_member, struct error *why)
 	err = map_segment(fd, ret_member, why);
 	if (err)
 		return err;
-	preload_socket = take_fd(&fd);
+	preload_socket = descriptor_move_up(take_fd(&fd));
 	err = start_watch();
 	return err ? error_set(why, err, "cannot start a thread: %s", strerror(-err)) : 0;
 }

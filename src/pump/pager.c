@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/descriptor.h"
 #include "base/own_memory.h"
 
 /* Address space for the program's mappings; halved until the kernel grants it. */
@@ -20,7 +21,6 @@
 #define PAGER_REGION_PAGES_MIN ((uint64_t)1 << 18) /* 1 GiB */
 /* What is kept of each page: entry, links, digest, checksum. */
 #define PAGER_ENTRY_BYTES (sizeof(uint64_t) + sizeof(struct page_link) + sizeof(uint64_t) + 4)
-#define PAGER_DESCRIPTOR_MIN 512 /* above what programs use: they count descriptors from 3 */
 
 uint64_t pager_acquire(struct pager *pager, uint64_t page)
 {
@@ -128,17 +128,6 @@ static int make_frames(struct pager *pager, struct error *why)
 	return 0;
 }
 
-/* Out of the way of programs that expect the lowest numbers, or close all up to some limit. */
-static int move_descriptor(int fd)
-{
-	int moved = fcntl(fd, F_DUPFD_CLOEXEC, PAGER_DESCRIPTOR_MIN);
-
-	if (moved < 0)
-		return fd;
-	syscall(SYS_close, fd);
-	return moved;
-}
-
 static int open_kernel(struct pager *pager, const struct pager_config *config, struct error *why)
 {
 	int err = uffd_open(&pager->uffd, why);
@@ -150,11 +139,11 @@ static int open_kernel(struct pager *pager, const struct pager_config *config, s
 		return error_set(
 			why, -ENOSYS,
 			"--kernel move: this kernel has no UFFDIO_MOVE; use --kernel copy");
-	pager->uffd.fd = move_descriptor(pager->uffd.fd);
+	pager->uffd.fd = descriptor_move_up(pager->uffd.fd);
 	pager->memory_fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
 	if (pager->memory_fd < 0)
 		return error_set(why, -errno, "/proc/self/mem: %s", strerror(errno));
-	pager->memory_fd = move_descriptor(pager->memory_fd);
+	pager->memory_fd = descriptor_move_up(pager->memory_fd);
 	return 0;
 }
 

@@ -177,10 +177,7 @@ static uint16_t store_run(struct lane *lane, struct departure *out, uint32_t gro
 		int stored = far_store(lane->far, pager_frame(pager, frame), end - first, frame,
 				       &slot);
 
-		if (stored == -EAGAIN) {
-			pager_reap(lane);
-			continue;
-		}
+		assert(stored != -EAGAIN);
 		if (stored < 0) {
 			keep(lane, &out[first++], frame);
 			continue;
@@ -240,8 +237,14 @@ static uint32_t evict_batch(struct lane *lane)
 {
 	struct departure out[EVICT_BATCH_PAGES];
 	struct pager *pager = lane->pager;
-	uint32_t group, gone = 0, count = choose(lane, out, &group);
+	uint32_t group, gone = 0, count;
 
+	/* Stores of a group are noted when it is queued: none may end before, so none may wait. */
+	while (far_stores_pending(lane->far) + EVICT_BATCH_PAGES > FAR_STORES_MAX) {
+		pager_reap(lane);
+		sched_yield();
+	}
+	count = choose(lane, out, &group);
 	if (group == FRAME_GROUP_NONE)
 		return 0;
 	sort_by_page(out, count);

@@ -6,7 +6,7 @@
 report=$WORK/report.json
 echo old > "$report"
 "$PERDURE" run --local 64M --far mem: --far mem: --mirror 2 --report "$report" -- \
-	python3 -c 'import sys; sys.exit(3)' && fail "the exit status" || [ $? = 3 ]
+	/usr/bin/python3 -c 'import sys; sys.exit(3)' && fail "the exit status" || [ $? = 3 ]
 # A link stays a link (root could replace /dev/stdout itself), and output beside the report stays.
 ln -s "$WORK/special" "$WORK/link"
 echo before > "$WORK/special"

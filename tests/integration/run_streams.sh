@@ -8,7 +8,7 @@ head -c 3000000 /dev/urandom > "$WORK/in"
 cmp "$WORK/in" "$WORK/out" || fail "stdin to stdout"
 [ ! -s "$WORK/err" ] || fail "stderr is not empty: $(cat "$WORK/err")"
 
-"$PERDURE" run -- sh -c 'cat >&2' < "$WORK/in" > "$WORK/out" 2> "$WORK/err"
+"$PERDURE" run -- sh -c 'exec cat >&2' < "$WORK/in" > "$WORK/out" 2> "$WORK/err"
 cmp "$WORK/in" "$WORK/err" || fail "stdin to stderr"
 [ ! -s "$WORK/out" ] || fail "stdout is not empty"
 
@@ -17,8 +17,8 @@ cmp "$WORK/in" "$WORK/err" || fail "stdin to stderr"
 	<&- >&- 2>&- || fail "a closed stream is open in the program"
 
 # Nor are any of our descriptors open in it: it has those that it has without us.
-sh -c 'ls /proc/$$/fd' < /dev/null > "$WORK/before"
-"$PERDURE" run -- sh -c 'ls /proc/$$/fd' < /dev/null > "$WORK/out" 2> "$WORK/err"
+sh -c 'exec ls /proc/self/fd' < /dev/null > "$WORK/before"
+"$PERDURE" run -- sh -c 'exec ls /proc/self/fd' < /dev/null > "$WORK/out" 2> "$WORK/err"
 [ ! -s "$WORK/err" ] || fail "stderr: $(cat "$WORK/err")"
 [ "${SANITIZED:-0}" = 0 ] || cmp "$WORK/before" "$WORK/out" ||
 	fail "the launcher's descriptors are inherited"
