@@ -53,8 +53,8 @@ struct slot_copy {
 };
 
 struct slot_extent {
-	uint16_t owner; /* member + 1; 0: nobody's */
-	bool sealed;	/* a copy was lost: no more slots are handed out until it is made again */
+	_Atomic uint16_t owner; /* member + 1; 0: nobody's */
+	_Atomic bool sealed;	/* a copy was lost: no more slots are handed out until it is made again */
 	_Atomic uint64_t
 		copies[SLOT_COPIES_MAX]; /* encoded struct slot_copy, read without the lock */
 };
@@ -68,7 +68,7 @@ struct slot_backing {
 
 struct slot_map {
 	pthread_mutex_t lock; /* robust, process-shared; innermost: nothing is taken under it */
-	uint32_t extent_count;
+	_Atomic uint32_t extent_count; /* changed under lock, read without */
 	uint32_t backing_count;
 	uint32_t copy_count;
 	struct slot_backing backings[SLOT_BACKINGS_MAX];

@@ -310,9 +310,12 @@ static void undo_store(struct lane *lane, const struct far_stored *stored)
 
 	for (uint32_t i = 0; i < stored->page_count; i++) {
 		uint32_t frame = stored->tag + i;
-		uint64_t page = pager->frames.frames[frame].page;
-		uint64_t entry = pager_acquire(pager, page);
+		uint64_t page, entry;
 
+		pthread_mutex_lock(&pager->lock);
+		page = pager->frames.frames[frame].page;
+		pthread_mutex_unlock(&pager->lock);
+		entry = pager_acquire(pager, page);
 		if (page_entry_state(entry) == PAGE_VICTIM && page_entry_frame(entry) == frame) {
 			far_free(pager->far, stored->first_slot + i);
 			entry = page_entry_with_slot(entry, SLOT_NONE);
@@ -433,9 +436,12 @@ void pager_evict_ahead(struct lane *lane)
 {
 	struct pager *pager = lane->pager;
 	uint64_t local = atomic_load_explicit(&pager->local_pages, memory_order_relaxed);
-	uint32_t batches = evict_batches(&pager->policy, pager->limit_pages, local,
-					 pager->frames.victim_count);
+	uint32_t batches, victims;
 
+	pthread_mutex_lock(&pager->lock);
+	victims = pager->frames.victim_count;
+	pthread_mutex_unlock(&pager->lock);
+	batches = evict_batches(&pager->policy, pager->limit_pages, local, victims);
 	atomic_store_explicit(&pager->counters->local_bytes, local * PAGE_BYTES,
 			      memory_order_relaxed);
 	while (batches-- && evict_batch(lane))

@@ -39,7 +39,7 @@ report = json.load(open(work + "/report.json"))
 assert FIELDS <= set(report), FIELDS - set(report)
 assert report["exit_status"] == 3 and report["local_bytes_limit"] == 64 << 20
 assert report["mirror"] == 2 and len(report["backings"]) == 2 and report["version"]
-assert report["command"].startswith("python3 -c") and 0 <= report["seconds"] < 60
+assert report["command"].startswith("/usr/bin/python3 -c") and 0 <= report["seconds"] < 60
 for backing in report["backings"]:
     assert {"uri", "pages", "bytes", "errors"} <= set(backing) and backing["uri"] == "mem:"
 assert json.load(open(work + "/special"))["exit_status"] == 0
