@@ -54,7 +54,7 @@ struct slot_copy {
 
 struct slot_extent {
 	_Atomic uint16_t owner; /* member + 1; 0: nobody's */
-	_Atomic bool sealed;	/* a copy was lost: no more slots are handed out until it is made again */
+	_Atomic bool sealed;	/* a copy was lost: hands out no slots until it is made again */
 	_Atomic uint64_t
 		copies[SLOT_COPIES_MAX]; /* encoded struct slot_copy, read without the lock */
 };
