@@ -8,13 +8,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/descriptor.h"
 #include "base/own_memory.h"
+#include "base/raw_map.h"
 
 /* Address space for the program's mappings; halved until the kernel grants it. */
 #define PAGER_REGION_PAGES_MAX ((uint64_t)1 << 28) /* 1 TiB */
@@ -49,15 +48,14 @@ void pager_settle_local(struct pager *pager, uint64_t page, uint64_t entry)
 
 static int reserve_range(size_t bytes, void **ret_start)
 {
-	long at = syscall(SYS_mmap, NULL, bytes, PROT_NONE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
+	int err = raw_mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+			   0, ret_start);
 
-	if (at < 0 && at > -4096)
-		return -errno;
-	*ret_start = (void *)at;
-	syscall(SYS_madvise, *ret_start, bytes, MADV_NOHUGEPAGE);
+	if (err)
+		return err;
+	raw_madvise(*ret_start, bytes, MADV_NOHUGEPAGE);
 	/* A child that no pager serves must not read zeros where pages are far: it has nothing. */
-	syscall(SYS_madvise, *ret_start, bytes, MADV_DONTFORK);
+	raw_madvise(*ret_start, bytes, MADV_DONTFORK);
 	return 0;
 }
 
@@ -115,8 +113,8 @@ static int make_frames(struct pager *pager, struct error *why)
 		err = own_memory_map(count * sizeof(uint32_t), &spares);
 	if (!err)
 		err = reserve_range(count * PAGE_BYTES, &pool);
-	if (!err && syscall(SYS_mprotect, pool, count * PAGE_BYTES, PROT_READ | PROT_WRITE))
-		err = -errno;
+	if (!err)
+		err = raw_mprotect(pool, count * PAGE_BYTES, PROT_READ | PROT_WRITE);
 	if (!err)
 		err = uffd_register(&pager->uffd, pool, count * PAGE_BYTES);
 	if (err)
@@ -326,21 +324,21 @@ static void discard_page(struct pager *pager, uint64_t page)
 		pthread_mutex_lock(&pager->lock);
 		page_list_remove(&pager->resident, (uint32_t)page);
 		pthread_mutex_unlock(&pager->lock);
-		syscall(SYS_madvise, pager_page(pager, page), PAGE_BYTES, MADV_DONTNEED);
+		raw_madvise(pager_page(pager, page), PAGE_BYTES, MADV_DONTNEED);
 		pager_unreserve(pager);
 		break;
 	case PAGE_VICTIM:
 		pthread_mutex_lock(&pager->lock);
 		frame_pool_take_victim(&pager->frames, frame);
 		pthread_mutex_unlock(&pager->lock);
-		syscall(SYS_madvise, pager_frame(pager, frame), PAGE_BYTES, MADV_DONTNEED);
+		raw_madvise(pager_frame(pager, frame), PAGE_BYTES, MADV_DONTNEED);
 		pthread_mutex_lock(&pager->lock);
 		frame_pool_put_empty(&pager->frames, frame);
 		pthread_mutex_unlock(&pager->lock);
 		pager_unreserve(pager);
 		break;
 	case PAGE_LOST: /* what poisons it goes with it */
-		syscall(SYS_madvise, pager_page(pager, page), PAGE_BYTES, MADV_DONTNEED);
+		raw_madvise(pager_page(pager, page), PAGE_BYTES, MADV_DONTNEED);
 		break;
 	default:
 		break;
@@ -366,27 +364,8 @@ static int relocate_page(struct pager *pager, uint64_t from, uint64_t to)
 	pthread_mutex_lock(&lane->lock);
 	if (page_entry_state(entry) == PAGE_VICTIM)
 		err = pager_take_back(lane, from, &entry);
-	if (!err && page_entry_state(entry) == PAGE_LOCAL) {
-		size_t moved;
-
-		do {
-			err = pager->use_move ? uffd_move(&pager->uffd, pager_page(pager, to),
-							  pager_page(pager, from), PAGE_BYTES,
-							  &moved) :
-						-EINVAL;
-		} while (err == -EAGAIN);
-		if (err == -EINVAL) {
-			uffd_write_protect(&pager->uffd, pager_page(pager, from), true);
-			err = pread(pager->memory_fd, lane->buffer, PAGE_BYTES,
-				    (off_t)(uintptr_t)pager_page(pager, from)) ==
-					      (ssize_t)PAGE_BYTES ?
-				      0 :
-				      -EFAULT;
-			if (!err)
-				err = uffd_copy(&pager->uffd, pager_page(pager, to), lane->buffer);
-			syscall(SYS_madvise, pager_page(pager, from), PAGE_BYTES, MADV_DONTNEED);
-		}
-	}
+	if (!err && page_entry_state(entry) == PAGE_LOCAL)
+		err = pager_carry(lane, from, pager_page(pager, to));
 	pthread_mutex_unlock(&lane->lock);
 	if (err) {
 		page_table_release(&pager->table, from, entry);

@@ -5,12 +5,11 @@
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/crc32c.h"
+#include "base/raw_map.h"
 
 #define PAGER_MOVE_TRIES 16    /* of a move that the kernel asks to repeat */
 #define PAGER_KEEP_TRIES 100000 /* seconds, if the kernel has no memory for a page table */
@@ -25,7 +24,7 @@ struct departure {
 
 static void drop(void *start, uint64_t pages)
 {
-	syscall(SYS_madvise, start, pages * PAGE_BYTES, MADV_DONTNEED);
+	raw_madvise(start, pages * PAGE_BYTES, MADV_DONTNEED);
 }
 
 void pager_unreserve(struct pager *pager)
@@ -35,11 +34,25 @@ void pager_unreserve(struct pager *pager)
 
 /* ---- Out: from the region to the frames of a group ---- */
 
+/* One page by the kernel's hand. -EINVAL where it has no move, or not for this protection. */
+static int move_page(const struct pager *pager, char *to, char *from)
+{
+	size_t moved;
+	int err = -EINVAL;
+
+	for (uint32_t try = 0; pager->use_move && try < PAGER_MOVE_TRIES; try++) {
+		err = uffd_move(&pager->uffd, to, from, PAGE_BYTES, &moved);
+		if (err != -EAGAIN)
+			break;
+	}
+	return err;
+}
+
 /*
  * Copies a page out that cannot be moved: it is write-protected first, so that a writer waits for
  * us, and then read past whatever protection the program gave it.
  */
-static int copy_out(struct lane *lane, uint64_t page, uint32_t frame)
+static int copy_out(struct lane *lane, uint64_t page, char *to)
 {
 	struct pager *pager = lane->pager;
 	char *at = pager_page(pager, page);
@@ -51,7 +64,7 @@ static int copy_out(struct lane *lane, uint64_t page, uint32_t frame)
 	    (ssize_t)PAGE_BYTES)
 		err = -EFAULT;
 	if (!err)
-		err = uffd_copy(&pager->uffd, pager_frame(pager, frame), lane->buffer);
+		err = uffd_copy(&pager->uffd, to, lane->buffer);
 	if (err)
 		uffd_write_protect(&pager->uffd, at, false);
 	else
@@ -59,23 +72,19 @@ static int copy_out(struct lane *lane, uint64_t page, uint32_t frame)
 	return err;
 }
 
-/* Moves one page out. The kernel refuses a pinned page (-EBUSY), and protections other than rw. */
+int pager_carry(struct lane *lane, uint64_t page, char *to)
+{
+	int err = move_page(lane->pager, to, pager_page(lane->pager, page));
+
+	return err == -EINVAL ? copy_out(lane, page, to) : err;
+}
+
 static int move_out(struct lane *lane, uint64_t page, uint32_t frame)
 {
-	struct pager *pager = lane->pager;
-	size_t moved;
-	int err = -EINVAL;
+	int err = pager_carry(lane, page, pager_frame(lane->pager, frame));
 
-	for (uint32_t try = 0; pager->use_move && try < PAGER_MOVE_TRIES; try++) {
-		err = uffd_move(&pager->uffd, pager_frame(pager, frame), pager_page(pager, page),
-				PAGE_BYTES, &moved);
-		if (err != -EAGAIN)
-			break;
-	}
-	if (err == -EINVAL)
-		err = copy_out(lane, page, frame);
 	if (err == -EBUSY)
-		pager_count(&pager->counters->pinned_skipped, 1);
+		pager_count(&lane->pager->counters->pinned_skipped, 1);
 	return err;
 }
 
@@ -277,14 +286,8 @@ int pager_take_back(struct lane *lane, uint64_t page, uint64_t *entry)
 	struct pager *pager = lane->pager;
 	uint32_t frame = page_entry_frame(*entry);
 	char *from = pager_frame(pager, frame);
-	size_t moved;
-	int err = -EINVAL;
+	int err = move_page(pager, pager_page(pager, page), from);
 
-	for (uint32_t try = 0; pager->use_move && try < PAGER_MOVE_TRIES; try++) {
-		err = uffd_move(&pager->uffd, pager_page(pager, page), from, PAGE_BYTES, &moved);
-		if (err != -EAGAIN)
-			break;
-	}
 	if (err == -EINVAL) {
 		/* A page more for an instant: the frame's is counted until it is dropped. */
 		memcpy(lane->buffer, from, PAGE_BYTES);

@@ -100,6 +100,11 @@ void pager_reap(struct lane *lane);
 /* Moves things on so that the stores of `frame`'s group, in whatever lane, come to an end. */
 void pager_push_stores(struct lane *lane);
 
+/*
+ * The physical page, or where the kernel will not move that its bytes, leaves `page` for `to`,
+ * which is missing; on an error it is where it was. -EBUSY: the kernel has it pinned.
+ */
+int pager_carry(struct lane *lane, uint64_t page, char *to);
 /* The bytes of a victim go back to its page; the caller has its entry and gives it back. */
 int pager_take_back(struct lane *lane, uint64_t page, uint64_t *entry);
 
