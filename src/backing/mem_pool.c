@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/own_memory.h"
+#include "base/robust_lock.h"
 #include "base/units.h"
 
 /* Trying this often costs less than one sleep, and the section is rarely longer. */
@@ -323,27 +324,13 @@ uint64_t mem_pool_bytes_held(const struct mem_pool *pool)
 	return atomic_load(&pool->shared->bytes_held);
 }
 
-static int init_lock(pthread_mutex_t *lock)
-{
-	pthread_mutexattr_t attributes;
-	int err = pthread_mutexattr_init(&attributes);
-
-	if (err)
-		return -err;
-	pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-	pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-	err = pthread_mutex_init(lock, &attributes);
-	pthread_mutexattr_destroy(&attributes);
-	return -err;
-}
-
 static int init_shared(struct mem_pool_shared *shared, uint32_t chunk_count)
 {
-	int err = init_lock(&shared->chunk_lock);
+	int err = robust_lock_init(&shared->chunk_lock);
 
 	for (uint32_t i = 0; !err && i < CLASS_COUNT; i++) {
 		shared->classes[i].partial = NO_CHUNK;
-		err = init_lock(&shared->classes[i].lock);
+		err = robust_lock_init(&shared->classes[i].lock);
 	}
 	shared->free = NO_CHUNK;
 	shared->chunk_count_max = chunk_count;

@@ -5,29 +5,17 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/robust_lock.h"
+
 /* An extent is worth claiming when at least this part of its slots is free. */
 #define SLOT_CLAIM_FREE_MIN (SLOT_EXTENT_SLOTS / 8)
 
-static int init_robust(pthread_mutex_t *mutex)
-{
-	pthread_mutexattr_t attributes;
-	int err = pthread_mutexattr_init(&attributes);
-
-	if (err)
-		return -err;
-	pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-	pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-	err = pthread_mutex_init(mutex, &attributes);
-	pthread_mutexattr_destroy(&attributes);
-	return -err;
-}
-
 int slot_map_init(struct slot_map *map, uint32_t backing_count, uint32_t copy_count)
 {
-	int err = init_robust(&map->lock);
+	int err = robust_lock_init(&map->lock);
 
 	for (uint32_t i = 0; !err && i < SLOT_MEMBERS_MAX; i++)
-		err = init_robust(&map->member_life[i]);
+		err = robust_lock_init(&map->member_life[i]);
 	map->backing_count = backing_count;
 	map->copy_count = copy_count;
 	return err;
