@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "pump/far.h"
+#include "pump/far_state.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -10,35 +10,6 @@
 #include "base/cpu.h"
 #include "base/crc32c.h"
 #include "base/own_memory.h"
-
-struct far {
-	struct slot_map *map;
-	uint32_t member;
-	uint32_t backing_count;
-	uint32_t mirror;
-	uint64_t timeout_ns;
-	struct backing *backings[SLOT_BACKINGS_MAX];
-	struct run_counters *counters;
-	pthread_mutex_t lock; /* cursors, reserve(); taken under no other lock but pager.lock */
-	uint32_t stripe;
-	struct slot_cursor cursors[SLOT_BACKINGS_MAX];
-};
-
-struct store {
-	bool used;
-	uint32_t tag, page_count, first_slot, tries;
-	uint64_t deadline_ns;
-	struct slot_copy copies[SLOT_COPIES_MAX];
-	struct backing_io ios[SLOT_COPIES_MAX];
-	bool good[SLOT_COPIES_MAX];
-};
-
-struct far_lane {
-	struct far *far;
-	struct backing_channel *channels[SLOT_BACKINGS_MAX];
-	uint32_t pending;
-	struct store stores[FAR_STORES_MAX];
-};
 
 static void count(_Atomic uint64_t *counter, uint64_t n)
 {
