@@ -61,12 +61,18 @@ int uffd_open(struct uffd *ret_uffd, struct error *why)
 		{ UFFD_FEATURE_POISON, false, true },
 		{ 0, false, false },
 	};
+	uint64_t fork = UFFD_FEATURE_EVENT_FORK;
 	int err = -EINVAL;
 
 	for (size_t i = 0; i < ARRAY_COUNT(wishes) && err == -EINVAL; i++) {
-		err = open_with(least | wishes[i].features, &ret_uffd->fd);
+		err = open_with(least | fork | wishes[i].features, &ret_uffd->fd);
+		if (err == -EPERM) {
+			fork = 0;
+			err = open_with(least | wishes[i].features, &ret_uffd->fd);
+		}
 		ret_uffd->can_move = wishes[i].move;
 		ret_uffd->can_poison = wishes[i].poison;
+		ret_uffd->can_fork = fork != 0;
 	}
 	if (err)
 		return error_set(why, err, "userfaultfd: %s; run as root or with CAP_SYS_PTRACE",
@@ -92,6 +98,10 @@ int uffd_read(const struct uffd *uffd, struct uffd_message *ret_message)
 	if (n != sizeof(message))
 		return n < 0 ? -errno : -EIO;
 	*ret_message = (struct uffd_message){ .event = UFFD_OTHER };
+	if (message.event == UFFD_EVENT_FORK) {
+		ret_message->event = UFFD_FORKED;
+		ret_message->child_fd = (int)message.arg.fork.ufd;
+	}
 	if (message.event != UFFD_EVENT_PAGEFAULT)
 		return 0;
 	ret_message->event = message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP ?

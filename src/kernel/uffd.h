@@ -17,22 +17,27 @@ struct uffd {
 	int fd;
 	bool can_move;	 /* UFFDIO_MOVE, Linux 6.8 */
 	bool can_poison; /* UFFDIO_POISON, Linux 6.6 */
+	bool can_fork;	 /* forks are reported; the kernel wants CAP_SYS_PTRACE for it */
 };
 
-enum uffd_event { UFFD_FAULT, UFFD_WRITE_PROTECTED, UFFD_OTHER };
+enum uffd_event { UFFD_FAULT, UFFD_WRITE_PROTECTED, UFFD_FORKED, UFFD_OTHER };
 
 struct uffd_message {
 	enum uffd_event event;
 	uintptr_t address;
 	bool write;
 	int32_t thread; /* the faulting one */
+	int child_fd;	/* UFFD_FORKED: the child's userfaultfd, the reader's to close */
 };
 
-/* Opens it close-on-exec with what the kernel has of move and poison. Words name the remedy. */
+/* Opens it close-on-exec with what there is of move, poison and fork. Words name the remedy. */
 int uffd_open(struct uffd *ret_uffd, struct error *why);
 /* Faults on missing and on write-protected pages of the range are reported. */
 int uffd_register(const struct uffd *uffd, void *start, size_t bytes);
-/* Sleeps until there is a message. */
+/*
+ * Sleeps until there is a message. From a fork on until its message was read, the calls below that
+ * change the memory give -EAGAIN; faults come first, so who gets that has to read on.
+ */
 int uffd_read(const struct uffd *uffd, struct uffd_message *ret_message);
 
 /* Fills a missing page from `source` and wakes who waits. -EEXIST: it was not missing. */

@@ -42,7 +42,7 @@ uint64_t slot_map_used_word(const struct slot_map *map, uint32_t extent, uint32_
 {
 	uint64_t used = 0;
 
-	for (uint32_t m = 0; m < SLOT_MEMBERS_MAX; m++)
+	for (uint32_t m = 0; m < map->member_end; m++)
 		if (atomic_load_explicit(&map->member_used[m], memory_order_acquire))
 			used |= atomic_load_explicit(&map->used[m][word_index(extent, word)],
 						     memory_order_seq_cst);
@@ -64,7 +64,7 @@ static void clear_member(struct slot_map *map, uint32_t member)
 /* Members whose holding thread is gone. The lock of a live one is taken, of a dead one ours. */
 static void reap_members(struct slot_map *map)
 {
-	for (uint32_t m = 0; m < SLOT_MEMBERS_MAX; m++) {
+	for (uint32_t m = 0; m < map->member_end; m++) {
 		if (atomic_load(&map->member_used[m]) != 2)
 			continue;
 		switch (pthread_mutex_trylock(&map->member_life[m])) {
@@ -81,26 +81,31 @@ static void reap_members(struct slot_map *map)
 	}
 }
 
-int slot_map_join(struct slot_map *map, uint32_t parent, uint32_t *ret_member)
+int slot_map_join(struct slot_map *map, uint32_t *ret_member)
 {
-	int err = -EAGAIN;
+	uint32_t m = 0;
 
 	slot_map_lock(map);
 	reap_members(map);
-	for (uint32_t m = 0; m < SLOT_MEMBERS_MAX; m++) {
-		if (atomic_load(&map->member_used[m]))
-			continue;
+	while (m < SLOT_MEMBERS_MAX && atomic_load(&map->member_used[m]))
+		m++;
+	if (m < SLOT_MEMBERS_MAX) {
 		atomic_store_explicit(&map->member_used[m], 1, memory_order_release);
-		for (uint64_t w = 0; parent != UINT32_MAX && w < word_index(map->extent_count, 0);
-		     w++)
-			atomic_store_explicit(&map->used[m][w], map->used[parent][w],
-					      memory_order_relaxed);
+		if (m >= map->member_end)
+			map->member_end = m + 1;
 		*ret_member = m;
-		err = 0;
-		break;
 	}
 	slot_map_unlock(map);
-	return err;
+	return m < SLOT_MEMBERS_MAX ? 0 : -EAGAIN;
+}
+
+void slot_map_inherit(struct slot_map *map, uint32_t member, uint32_t parent)
+{
+	slot_map_lock(map);
+	for (uint64_t w = 0; w < word_index(map->extent_count, 0); w++)
+		atomic_store_explicit(&map->used[member][w], map->used[parent][w],
+				      memory_order_relaxed);
+	slot_map_unlock(map);
 }
 
 void slot_map_hold(struct slot_map *map, uint32_t member)
@@ -113,17 +118,9 @@ void slot_map_hold(struct slot_map *map, uint32_t member)
 void slot_map_leave(struct slot_map *map, uint32_t member)
 {
 	slot_map_lock(map);
-	clear_member(map, member);
+	if (atomic_load(&map->member_used[member]) == 1)
+		clear_member(map, member);
 	slot_map_unlock(map);
-}
-
-bool slot_map_is_shared(const struct slot_map *map)
-{
-	uint32_t members = 0;
-
-	for (uint32_t m = 0; m < SLOT_MEMBERS_MAX; m++)
-		members += atomic_load_explicit(&map->member_used[m], memory_order_relaxed) != 0;
-	return members > 1;
 }
 
 uint32_t slot_map_take(struct slot_map *map, uint32_t member, struct slot_cursor *cursor,

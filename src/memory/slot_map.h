@@ -34,7 +34,7 @@
 #define SLOT_EXTENT_SLOTS 4096u	 /* 16 MiB: few enough to track, large enough to ask a node for */
 #define SLOT_EXTENT_WORDS (SLOT_EXTENT_SLOTS / 64)
 #define SLOT_EXTENTS_MAX 65536u	 /* 1 TiB of far memory to a family */
-#define SLOT_MEMBERS_MAX 64u	 /* live processes of a family */
+#define SLOT_MEMBERS_MAX 256u	 /* live processes of a family, as RUN_MEMBERS_MAX */
 #define SLOT_BACKINGS_MAX 8u
 #define SLOT_COPIES_MAX 2u
 #define SLOT_TICKET_BYTES 96u	 /* as BACKING_TICKET_BYTES */
@@ -69,6 +69,7 @@ struct slot_backing {
 struct slot_map {
 	pthread_mutex_t lock; /* robust, process-shared; innermost: nothing is taken under it */
 	_Atomic uint32_t extent_count; /* changed under lock, read without */
+	_Atomic uint32_t member_end;   /* no member from here on was ever used */
 	uint32_t backing_count;
 	uint32_t copy_count;
 	struct slot_backing backings[SLOT_BACKINGS_MAX];
@@ -93,15 +94,16 @@ void slot_map_lock(struct slot_map *map);
 void slot_map_unlock(struct slot_map *map);
 
 /*
- * A new member with `parent`'s slots (UINT32_MAX: none). Dead members' bitmaps are cleared first.
- * -EAGAIN when all SLOT_MEMBERS_MAX live.
+ * A new member without slots. Dead members' bitmaps are cleared first. -EAGAIN when all
+ * SLOT_MEMBERS_MAX live.
  */
-int slot_map_join(struct slot_map *map, uint32_t parent, uint32_t *ret_member);
+int slot_map_join(struct slot_map *map, uint32_t *ret_member);
+/* The member, which has none yet, uses the slots that `parent` uses now. */
+void slot_map_inherit(struct slot_map *map, uint32_t member, uint32_t parent);
 /* The calling thread lives as long as the member: its end, or an exec, gives the member up. */
 void slot_map_hold(struct slot_map *map, uint32_t member);
-/* Gives up a member that never came to live. */
+/* Gives up a member that never came to live; one that did is left to its end. */
 void slot_map_leave(struct slot_map *map, uint32_t member);
-bool slot_map_is_shared(const struct slot_map *map);
 
 /*
  * Hands out up to `want` neighbouring slots of the cursor's extent, marked as used by `member`.

@@ -46,7 +46,7 @@ int far_open(const struct far_config *config, struct far **ret_far, struct error
 	if (!err)
 		err = slot_map_init(far->map, config->uri_count, config->mirror);
 	if (!err)
-		err = slot_map_join(far->map, UINT32_MAX, &far->member);
+		err = slot_map_join(far->map, &far->member);
 	if (!err)
 		*ret_far = far;
 	return err;

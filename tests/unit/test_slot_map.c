@@ -141,7 +141,8 @@ static void step_fork(struct model *model, uint32_t parent)
 		expected++;
 	if (expected == MODEL_MEMBERS)
 		return;
-	ck_assert_int_eq(slot_map_join(map, parent, &child), 0);
+	ck_assert_int_eq(slot_map_join(map, &child), 0);
+	slot_map_inherit(map, child, parent);
 	ck_assert_uint_eq(child, expected);
 	model->live[child] = true;
 	/* As after a fork: the child has the parent's cursor, and gets nothing by it. */
@@ -159,7 +160,6 @@ static void step_leave(struct model *model, uint32_t member)
 
 	for (uint32_t m = 0; m < MODEL_MEMBERS; m++)
 		live += model->live[m];
-	ck_assert_int_eq(slot_map_is_shared(map), live > 1);
 	if (live == 1)
 		return;
 	slot_map_leave(map, member);
@@ -232,7 +232,7 @@ START_TEST(test_random_steps_match_an_array)
 
 	model = (struct model){.random = random_from_seed((uint64_t)_i + 1)};
 
-	ck_assert_int_eq(slot_map_join(map, UINT32_MAX, &member), 0);
+	ck_assert_int_eq(slot_map_join(map, &member), 0);
 	model.live[member] = true;
 	for (uint32_t n = 0; n < MODEL_STEPS; n++) {
 		step(&model);
@@ -256,11 +256,12 @@ START_TEST(test_killed_member_loses_its_slots)
 	int ends[2];
 	pid_t pid;
 
-	ck_assert_int_eq(slot_map_join(map, UINT32_MAX, &parent), 0);
+	ck_assert_int_eq(slot_map_join(map, &parent), 0);
 	slot_map_hold(map, parent);
 	ck_assert_int_eq(add_extent(parent, 0, &cursor), 0);
 	ck_assert_uint_eq(slot_map_take(map, parent, &cursor, 2, &first), 2);
-	ck_assert_int_eq(slot_map_join(map, parent, &child), 0);
+	ck_assert_int_eq(slot_map_join(map, &child), 0);
+	slot_map_inherit(map, child, parent);
 	ck_assert_int_eq(pipe(ends), 0);
 	pid = fork();
 	if (!pid) {
@@ -279,7 +280,7 @@ START_TEST(test_killed_member_loses_its_slots)
 	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
 	ck_assert_uint_eq(slot_map_count(map, child, 1), 9);
 	ck_assert_uint_eq(map->extents[1].owner, child + 1);
-	ck_assert_int_eq(slot_map_join(map, UINT32_MAX, &next), 0);
+	ck_assert_int_eq(slot_map_join(map, &next), 0);
 	ck_assert_uint_eq(next, child);
 	ck_assert_uint_eq(slot_map_count(map, next, 0) + slot_map_count(map, next, 1), 0);
 	ck_assert_uint_eq(map->extents[1].owner, 0);
@@ -293,7 +294,7 @@ START_TEST(test_sealed_extent_hands_out_nothing)
 	struct slot_cursor cursor = {0};
 	uint32_t member, first;
 
-	ck_assert_int_eq(slot_map_join(map, UINT32_MAX, &member), 0);
+	ck_assert_int_eq(slot_map_join(map, &member), 0);
 	ck_assert_int_eq(add_extent(member, 0, &cursor), 0);
 	ck_assert_uint_eq(slot_map_take(map, member, &cursor, 64, &first), 64);
 	slot_map_lock(map);
@@ -317,10 +318,10 @@ START_TEST(test_members_are_limited)
 	uint32_t member;
 
 	for (uint32_t m = 0; m < SLOT_MEMBERS_MAX; m++)
-		ck_assert_int_eq(slot_map_join(map, UINT32_MAX, &member), 0);
-	ck_assert_int_eq(slot_map_join(map, UINT32_MAX, &member), -EAGAIN);
+		ck_assert_int_eq(slot_map_join(map, &member), 0);
+	ck_assert_int_eq(slot_map_join(map, &member), -EAGAIN);
 	slot_map_leave(map, 5);
-	ck_assert_int_eq(slot_map_join(map, UINT32_MAX, &member), 0);
+	ck_assert_int_eq(slot_map_join(map, &member), 0);
 	ck_assert_uint_eq(member, 5);
 }
 END_TEST
