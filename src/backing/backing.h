@@ -119,8 +119,12 @@ struct backing_ops {
 	/* Moves things on and finishes what can be finished; never sleeps. */
 	void (*poll)(struct backing_channel *channel);
 
-	/* The slot's bytes are no longer wanted. A hint; may be NULL. Memory path. */
-	void (*discard)(struct backing_channel *channel, uint64_t slot, uint32_t slot_count);
+	/*
+	 * The slots' bytes are no longer wanted; until they are stored again they must not be
+	 * fetched. No io of them is on its way in any channel. A hint; may be NULL. Memory path,
+	 * from any thread, beside any use of the channels.
+	 */
+	void (*discard)(struct backing *backing, uint64_t slot, uint32_t slot_count);
 	/* Bytes that the backing holds of this session now; may be NULL (slots × PAGE_BYTES). */
 	uint64_t (*bytes_held)(struct backing *backing);
 };

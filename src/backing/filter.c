@@ -36,12 +36,12 @@ int filter_reattach(struct backing *backing, const uint8_t *ticket, struct error
 	return err;
 }
 
-void filter_discard(struct backing_channel *base, uint64_t slot, uint32_t slot_count)
+void filter_discard(struct backing *backing, uint64_t slot, uint32_t slot_count)
 {
-	struct filter_channel *channel = (struct filter_channel *)base;
+	struct backing *inner = ((struct filter *)backing)->inner;
 
-	if (channel->inner->ops->discard)
-		channel->inner->ops->discard(channel->inner, slot, slot_count);
+	if (inner->ops->discard)
+		inner->ops->discard(inner, slot, slot_count);
 }
 
 uint64_t filter_bytes_held(struct backing *backing)

@@ -37,7 +37,7 @@ int filter_open(struct filter *filter, const struct backing_ops *ops, const char
 /* Ops that only pass on. */
 int filter_reserve(struct backing *backing, uint64_t slot_count, struct error *why);
 int filter_reattach(struct backing *backing, const uint8_t *ticket, struct error *why);
-void filter_discard(struct backing_channel *channel, uint64_t slot, uint32_t slot_count);
+void filter_discard(struct backing *backing, uint64_t slot, uint32_t slot_count);
 uint64_t filter_bytes_held(struct backing *backing);
 
 /* Makes the zeroed channel ready. */

@@ -241,9 +241,9 @@ static void mem_poll(struct backing_channel *channel)
 	/* Everything was done in submit. */
 }
 
-static void mem_discard(struct backing_channel *channel, uint64_t slot, uint32_t slot_count)
+static void mem_discard(struct backing *backing, uint64_t slot, uint32_t slot_count)
 {
-	struct mem_backing *mem = mem_of(channel->backing);
+	struct mem_backing *mem = mem_of(backing);
 
 	assert(slot + slot_count <= mem->slot_count_max);
 	for (uint32_t i = 0; i < slot_count; i++)

@@ -107,7 +107,7 @@ static void model_discard(struct model *model)
 
 	if (!count || !model->channel->ops->discard)
 		return;
-	model->channel->ops->discard(model->channel, model->first_slot + slot, count);
+	model->channel->ops->discard(model->channel->backing, model->first_slot + slot, count);
 	memset(&model->seeds[slot], 0, count * sizeof(model->seeds[0]));
 }
 

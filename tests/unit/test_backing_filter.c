@@ -269,7 +269,7 @@ START_TEST(what_is_held_is_that_of_the_inner_one)
 	for (uint64_t i = 0; i < 8192; i++)
 		ck_assert_int_eq(store(&s, i), 0);
 	ck_assert_uint_gt(s.backing->ops->bytes_held(s.backing), empty + 4 * MIB);
-	s.channel->ops->discard(s.channel, 0, 8192);
+	s.backing->ops->discard(s.backing, 0, 8192);
 	ck_assert_uint_lt(s.backing->ops->bytes_held(s.backing), 8 * MIB);
 	close_session(&s);
 }
