@@ -62,7 +62,7 @@ struct slot_extent {
 struct slot_backing {
 	_Atomic uint32_t state;	  /* enum slot_backing_state */
 	_Atomic uint32_t session; /* counts the times that it was opened anew */
-	uint32_t extent_count;	  /* reserved there in this session */
+	_Atomic uint32_t extent_count; /* reserved there in this session, by whom of the family */
 	uint8_t ticket[SLOT_TICKET_BYTES];
 };
 

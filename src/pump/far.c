@@ -57,6 +57,21 @@ void far_hold(struct far *far)
 	slot_map_hold(far->map, far->member);
 }
 
+int far_lane_connect(struct far_lane *lane, struct error *why)
+{
+	struct far *far = lane->far;
+	int err = 0;
+
+	for (uint32_t i = 0; !err && i < far->backing_count; i++) {
+		struct backing *backing = far->backings[i];
+
+		lane->channels[i] = NULL;
+		if (atomic_load(&far->map->backings[i].state) != SLOT_BACKING_LOST)
+			err = backing->ops->channel_open(backing, &lane->channels[i], why);
+	}
+	return err;
+}
+
 int far_lane_open(struct far *far, struct far_lane **ret_lane, struct error *why)
 {
 	struct far_lane *lane;
@@ -67,9 +82,7 @@ int far_lane_open(struct far *far, struct far_lane **ret_lane, struct error *why
 		return error_set(why, err, "no memory for a lane");
 	lane = memory;
 	lane->far = far;
-	for (uint32_t i = 0; !err && i < far->backing_count; i++)
-		err = far->backings[i]->ops->channel_open(far->backings[i], &lane->channels[i],
-							  why);
+	err = far_lane_connect(lane, why);
 	if (!err)
 		*ret_lane = lane;
 	return err;
@@ -212,21 +225,38 @@ int far_fetch(struct far_lane *lane, uint32_t slot, uint32_t crc, void *page, ui
 	return err;
 }
 
-/* Reserves an extent on `backing` and says where it is. Under far.lock. */
+/* A place for one more extent on `backing`; others of the family may ask just then. */
 static int reserve_extent(struct far *far, uint32_t backing, struct slot_copy *ret_copy)
 {
 	struct slot_backing *state = &far->map->backings[backing];
 	struct backing *b = far->backings[backing];
-	int err = b->ops->reserve(b, ((uint64_t)state->extent_count + 1) * SLOT_EXTENT_SLOTS, NULL);
+	uint32_t extent = atomic_fetch_add(&state->extent_count, 1), after = extent + 1;
+	int err = b->ops->reserve(b, (uint64_t)after * SLOT_EXTENT_SLOTS, NULL);
 
 	if (err) {
+		atomic_compare_exchange_strong(&state->extent_count, &after, extent);
 		if (means_gone(err))
 			give_up(far, backing, true);
 		return err;
 	}
-	*ret_copy = (struct slot_copy){ .backing = (uint8_t)backing,
-					.extent = state->extent_count++ };
+	*ret_copy = (struct slot_copy){ .backing = (uint8_t)backing, .extent = extent };
 	return 0;
+}
+
+/* An extent that was another's of the family may lie where this process has not reserved yet. */
+static int reach_extent(struct far *far, uint32_t extent)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; !err && i < SLOT_COPIES_MAX; i++) {
+		struct slot_copy copy = slot_map_copy(far->map, extent, i);
+		struct backing *b = far->backings[copy.backing % SLOT_BACKINGS_MAX];
+
+		if (copy.backing != SLOT_NO_BACKING && is_live(far, copy.backing))
+			err = b->ops->reserve(b, ((uint64_t)copy.extent + 1) * SLOT_EXTENT_SLOTS,
+					      NULL);
+	}
+	return err;
 }
 
 static int add_extent(struct far *far, uint32_t backing)
@@ -280,6 +310,8 @@ static int take_slots(struct far *far, uint32_t want, uint32_t *ret_first)
 			if (taken)
 				break;
 			err = slot_map_claim(far->map, far->member, backing, cursor);
+			if (!err)
+				err = reach_extent(far, cursor->extent - 1);
 			if (err || !is_usable(far, cursor))
 				err = add_extent(far, backing);
 			if (err)

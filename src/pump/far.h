@@ -51,6 +51,19 @@ void far_hold(struct far *far);
 int far_lane_open(struct far *far, struct far_lane **ret_lane, struct error *why);
 
 /*
+ * A fork, in its order. The parent asks for a member of the slot map (-EAGAIN: no more processes),
+ * gives it its own slots when nothing of them changes any more, and has it back when no child came
+ * to live. The child makes the store its own with that member, and opens every lane anew; what
+ * the parent had on its way is not in it.
+ */
+int far_fork_open(struct far *far, uint32_t *ret_member);
+void far_fork_inherit(struct far *far, uint32_t member);
+void far_fork_leave(struct far *far, uint32_t member);
+int far_fork_child(struct far *far, uint32_t member, struct run_counters *counters,
+		   struct error *why);
+int far_lane_reopen(struct far_lane *lane, struct error *why);
+
+/*
  * Brings the slot's bytes to `page`; they have the checksum `crc`. Waits at most the timeout for
  * each copy and tries them all. *ret_backing is the last one tried, for the message.
  */

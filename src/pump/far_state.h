@@ -35,4 +35,7 @@ struct far_lane {
 	struct store stores[FAR_STORES_MAX];
 };
 
+/* Opens the lane's channels. */
+int far_lane_connect(struct far_lane *lane, struct error *why);
+
 #endif
