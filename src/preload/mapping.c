@@ -56,6 +56,8 @@ PRELOAD_EXPORT void *mmap(void *address, size_t bytes, int protection, int flags
 		err = raw_mmap(address, bytes, protection, flags, fd, offset, &got);
 		return answer_pointer(err, got);
 	}
+	if (offset % (off_t)PAGE_BYTES)
+		return answer_pointer(-EINVAL, NULL);
 	inside_enter();
 	if (is_plain(flags))
 		err = map_managed(address, bytes, protection, flags, &got);
@@ -140,6 +142,18 @@ PRELOAD_EXPORT int madvise(void *address, size_t bytes, int advice)
 PRELOAD_EXPORT int posix_madvise(void *address, size_t bytes, int advice)
 {
 	return advice == POSIX_MADV_DONTNEED ? 0 : -advise(address, bytes, advice);
+}
+
+PRELOAD_EXPORT int msync(void *address, size_t bytes, int flags)
+{
+	int err;
+
+	if (!meets(address, bytes))
+		return answer((int)RAW_CALL(SYS_msync, address, bytes, flags));
+	inside_enter();
+	err = region_sync(address, bytes, flags);
+	inside_leave();
+	return answer(err);
 }
 
 PRELOAD_EXPORT int mlock(const void *address, size_t bytes)

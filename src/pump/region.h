@@ -49,6 +49,8 @@ int region_remap(void *address, size_t old_bytes, size_t new_bytes, int flags, v
 		 void **ret_address);
 
 int region_advise(void *address, size_t bytes, int advice);
+/* msync(2): the kernel's part of it for foreign memory, and its answers. */
+int region_sync(void *address, size_t bytes, int flags);
 int region_lock(const void *address, size_t bytes);
 int region_unlock(const void *address, size_t bytes);
 void region_unlock_all(void);

@@ -8,6 +8,10 @@
 #include "pump/region.h"
 #include "pump/region_state.h"
 
+/* Newer than the headers of Debian 12. */
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
 #define RESIDENT_CHUNK 256 /* answers collected before the lock is given back */
 
 static struct region *const region = &region_of_process;
@@ -44,6 +48,9 @@ static int advise_piece(const struct range *piece, int advice)
 			return -EINVAL;
 		pager_discard(region->pager, piece->first, piece->end - piece->first);
 		return 0;
+	case MADV_DONTNEED_LOCKED:
+		pager_discard(region->pager, piece->first, piece->end - piece->first);
+		return 0;
 	case MADV_DONTFORK:
 		return set_fork(piece, advice, RANGE_FORK_DROP);
 	case MADV_WIPEONFORK:
@@ -71,6 +78,12 @@ static int advise_piece(const struct range *piece, int advice)
 	default:
 		return -EINVAL;
 	}
+}
+
+/* A length so large that the kernel, rounding it up to pages, arrives at zero. */
+static bool rounds_to_nothing(size_t bytes)
+{
+	return bytes && !((bytes + REGION_PAGE_BYTES - 1) / REGION_PAGE_BYTES);
 }
 
 /* Brings the pages in by touching them, with no lock held. */
@@ -101,8 +114,11 @@ int region_advise(void *address, size_t bytes, int advice)
 	struct region_span span;
 	struct range piece;
 	uint64_t at, end;
-	int err = region_span_of(address, bytes, &span), hole = 0;
+	/* Of no bytes, this asks the kernel alone whether it knows the advice. */
+	int err = raw_madvise(address, 0, advice), hole = 0;
 
+	if (!err)
+		err = rounds_to_nothing(bytes) ? -EINVAL : region_span_of(address, bytes, &span);
 	if (err)
 		return err;
 	end = span.first + span.count;
@@ -174,8 +190,12 @@ static int set_locked_span(const void *address, size_t bytes, int locked)
 	struct region_span span;
 	struct range piece;
 	uint64_t at, end;
-	int err = region_span_of((const char *)address - skew, bytes + skew, &span);
+	int err;
 
+	/* As the kernel has it: nothing to lock, nothing to refuse. */
+	if (rounds_to_nothing(bytes + skew))
+		return 0;
+	err = region_span_of((const char *)address - skew, bytes + skew, &span);
 	if (err || !span.count)
 		return err;
 	end = span.first + span.count;
@@ -209,6 +229,22 @@ void region_unlock_all(void)
 	for (at = 0; range_map_next(&region->map, at, region->pages, &piece); at = piece.end)
 		set_locked(&piece, 0);
 	pthread_mutex_unlock(&region->lock);
+}
+
+int region_sync(void *address, size_t bytes, int flags)
+{
+	struct region_span span;
+	int err = (int)RAW_CALL(SYS_msync, address, bytes, flags);
+
+	if (!err)
+		err = region_span_of(address, bytes, &span);
+	if (err || !span.count)
+		return err;
+	pthread_mutex_lock(&region->lock);
+	if (!range_map_is_mapped(&region->map, span.first, span.count))
+		err = -ENOMEM;
+	pthread_mutex_unlock(&region->lock);
+	return err;
 }
 
 static int resident_chunk(uint64_t first, uint64_t count, unsigned char *ret_answers)
@@ -247,6 +283,10 @@ int region_resident(void *address, size_t bytes, unsigned char *vector)
 		pthread_mutex_lock(&region->lock);
 		err = resident_chunk(span.first + done, count, answers);
 		pthread_mutex_unlock(&region->lock);
+		/* The kernel writes there first: its answer is EFAULT where ours were a signal. */
+		if (!err)
+			err = (int)RAW_CALL(SYS_mincore, region_address(span.first + done),
+					    count * REGION_PAGE_BYTES, vector + done);
 		if (!err)
 			memcpy(vector + done, answers, count);
 	}

@@ -7,6 +7,7 @@
 
 #define READ_WRITE (PROT_READ | PROT_WRITE)
 #define RELOCATE_TRIES 8 /* a pin of direct I/O lasts a moment; a longer one is refused */
+#define ADDRESS_SPACE_BYTES ((size_t)1 << 47)
 #define REMAP_FLAGS (MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)
 
 static struct region *const region = &region_of_process;
@@ -184,6 +185,9 @@ int region_remap(void *address, size_t old_bytes, size_t new_bytes, int flags, v
 		return err == -ENOMEM ? -EFAULT : err;
 	if (flags & MREMAP_DONTUNMAP && span.count != pages)
 		return -EINVAL;
+	/* No kernel has room for it; each has its own word for that. */
+	if (new_bytes >= ADDRESS_SPACE_BYTES)
+		return raw_mremap(address, old_bytes, new_bytes, flags, wish, ret_address);
 	if (pages > region->pages)
 		return -ENOMEM;
 	pthread_mutex_lock(&region->lock);
