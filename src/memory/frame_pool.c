@@ -10,12 +10,11 @@ static void push_empty_group(struct frame_pool *pool, uint32_t group)
 }
 
 void frame_pool_init(struct frame_pool *pool, struct frame *frames, struct frame_group *groups,
-		     uint32_t *spares, uint32_t frame_count)
+		     uint32_t frame_count)
 {
 	*pool = (struct frame_pool){
 		.frames = frames,
 		.groups = groups,
-		.spares = spares,
 		.group_count = frame_count / FRAME_GROUP_FRAMES,
 		.empty_first = FRAME_GROUP_NONE,
 		.queue_first = FRAME_GROUP_NONE,
@@ -58,13 +57,6 @@ void frame_pool_put_victim(struct frame_pool *pool, uint32_t frame, uint32_t pag
 	pool->victim_count++;
 }
 
-void frame_pool_put_spare(struct frame_pool *pool, uint32_t frame)
-{
-	assert(pool->frames[frame].state == FRAME_TAKEN);
-	pool->frames[frame].state = FRAME_SPARE;
-	pool->spares[pool->spare_count++] = frame;
-}
-
 void frame_pool_put_empty(struct frame_pool *pool, uint32_t frame)
 {
 	uint32_t group = frame_pool_group_of(frame);
@@ -101,28 +93,6 @@ void frame_pool_store_done(struct frame_pool *pool, uint32_t index)
 	assert(group->stores > 0);
 	group->stores--;
 	settle_group(pool, index);
-}
-
-uint32_t frame_pool_take_spare(struct frame_pool *pool)
-{
-	uint32_t frame;
-
-	if (!pool->spare_count)
-		return FRAME_NONE;
-	frame = pool->spares[--pool->spare_count];
-	pool->frames[frame].state = FRAME_TAKEN;
-	return frame;
-}
-
-uint32_t frame_pool_take_empty(struct frame_pool *pool)
-{
-	uint32_t group = frame_pool_take_group(pool);
-
-	if (group == FRAME_GROUP_NONE)
-		return FRAME_NONE;
-	for (uint32_t i = 1; i < FRAME_GROUP_FRAMES; i++)
-		frame_pool_put_empty(pool, group * FRAME_GROUP_FRAMES + i);
-	return group * FRAME_GROUP_FRAMES;
 }
 
 /* Groups at the head of the queue that have no victims left are of no more use there. */

@@ -10,7 +10,6 @@
  * FRAME_GROUP_FRAMES neighbours (one move, one store) but come back singly.
  *
  *   EMPTY   no physical page
- *   SPARE   full, its bytes mean nothing: ready to take a page
  *   VICTIM  full with the bytes of an evicted page; ready once the group's stores are done
  *   TAKEN   full or empty, in the hands of one thread
  *
@@ -26,7 +25,7 @@
 #define FRAME_NONE UINT32_MAX
 #define FRAME_GROUP_NONE UINT32_MAX
 
-enum frame_state { FRAME_EMPTY, FRAME_SPARE, FRAME_VICTIM, FRAME_TAKEN };
+enum frame_state { FRAME_EMPTY, FRAME_VICTIM, FRAME_TAKEN };
 
 struct frame {
 	uint32_t page; /* of a VICTIM */
@@ -44,24 +43,21 @@ struct frame_group {
 struct frame_pool {
 	struct frame *frames;
 	struct frame_group *groups;
-	uint32_t *spares; /* a stack of SPARE frames */
 	uint32_t group_count;
-	uint32_t spare_count;
 	uint32_t victim_count;	  /* of all groups */
 	uint32_t empty_first;	  /* list of wholly EMPTY groups */
 	uint32_t queue_first;	  /* oldest filled group */
 	uint32_t queue_last;
 };
 
-/* Arrays of frame_count frames and spares and frame_count / FRAME_GROUP_FRAMES groups, zeroed. */
+/* Arrays of frame_count frames and frame_count / FRAME_GROUP_FRAMES groups, zeroed. */
 void frame_pool_init(struct frame_pool *pool, struct frame *frames, struct frame_group *groups,
-		     uint32_t *spares, uint32_t frame_count);
+		     uint32_t frame_count);
 
 /* A wholly EMPTY group, all its frames TAKEN now; FRAME_GROUP_NONE when there is none. */
 uint32_t frame_pool_take_group(struct frame_pool *pool);
 /* Sets one frame of a taken group, or a TAKEN frame: what it is now. */
 void frame_pool_put_victim(struct frame_pool *pool, uint32_t frame, uint32_t page);
-void frame_pool_put_spare(struct frame_pool *pool, uint32_t frame);
 void frame_pool_put_empty(struct frame_pool *pool, uint32_t frame);
 /*
  * Queues a taken group of which every frame was put; `stores` must be acknowledged first. A group
@@ -70,10 +66,6 @@ void frame_pool_put_empty(struct frame_pool *pool, uint32_t frame);
 void frame_pool_queue_group(struct frame_pool *pool, uint32_t group, uint16_t stores);
 /* One store of the group was acknowledged. */
 void frame_pool_store_done(struct frame_pool *pool, uint32_t group);
-/* A spare frame, TAKEN now; FRAME_NONE when there is none. */
-uint32_t frame_pool_take_spare(struct frame_pool *pool);
-/* An EMPTY frame of a wholly EMPTY group, TAKEN now; FRAME_NONE when there is no such group. */
-uint32_t frame_pool_take_empty(struct frame_pool *pool);
 /*
  * The oldest victim whose stores are done, still VICTIM: *ret_page is its page. The caller takes
  * the page's entry and then calls frame_pool_take_victim(), or, when it cannot, asks for the next

@@ -103,14 +103,12 @@ static int make_frames(struct pager *pager, struct error *why)
 {
 	uint32_t count = (uint32_t)(2 * pager->policy.high + 8 * FRAME_GROUP_FRAMES) /
 			 FRAME_GROUP_FRAMES * FRAME_GROUP_FRAMES;
-	void *frames, *groups, *spares, *pool;
+	void *frames, *groups, *pool;
 	int err = own_memory_map(count * sizeof(struct frame), &frames);
 
 	if (!err)
 		err = own_memory_map(count / FRAME_GROUP_FRAMES * sizeof(struct frame_group),
 				     &groups);
-	if (!err)
-		err = own_memory_map(count * sizeof(uint32_t), &spares);
 	if (!err)
 		err = reserve_range(count * PAGE_BYTES, &pool);
 	if (!err)
@@ -120,7 +118,7 @@ static int make_frames(struct pager *pager, struct error *why)
 	if (err)
 		return error_set(why, err, "no memory for the frame pool: %s", strerror(-err));
 	pager->pool = pool;
-	frame_pool_init(&pager->frames, frames, groups, spares, count);
+	frame_pool_init(&pager->frames, frames, groups, count);
 	atomic_store(&pager->member->pool_start, (uintptr_t)pool);
 	atomic_store(&pager->member->pool_end, (uintptr_t)pool + count * PAGE_BYTES);
 	return 0;

@@ -13,7 +13,6 @@
 
 static struct frame frames[FRAMES];
 static struct frame_group groups[GROUPS];
-static uint32_t spares[FRAMES];
 
 /* What each frame is, and the groups in the order in which they were queued. */
 struct model {
@@ -32,7 +31,7 @@ static void start(struct model *model, uint64_t seed)
 	memset(frames, 0, sizeof(frames));
 	memset(groups, 0, sizeof(groups));
 	*model = (struct model){.random = random_from_seed(seed)};
-	frame_pool_init(&model->pool, frames, groups, spares, FRAMES);
+	frame_pool_init(&model->pool, frames, groups, FRAMES);
 }
 
 static uint32_t count_state(const struct model *model, uint32_t group, uint32_t state)
@@ -78,19 +77,18 @@ static bool group_is_right(const struct model *model, uint32_t g)
 /* Every frame is what the model says, every group in the one list that it belongs to. */
 static bool is_equal(const struct model *model)
 {
-	uint32_t spare_count = 0, victim_count = 0;
+	uint32_t victim_count = 0;
 
 	for (uint32_t f = 0; f < FRAMES; f++) {
 		if (frames[f].state != model->states[f] ||
 		    (model->states[f] == FRAME_VICTIM && frames[f].page != model->pages[f]))
 			return false;
-		spare_count += model->states[f] == FRAME_SPARE;
 		victim_count += model->states[f] == FRAME_VICTIM;
 	}
 	for (uint32_t g = 0; g < GROUPS; g++)
 		if (!group_is_right(model, g))
 			return false;
-	return model->pool.spare_count == spare_count && model->pool.victim_count == victim_count;
+	return model->pool.victim_count == victim_count;
 }
 
 static void put(struct model *model, uint32_t frame, uint32_t state)
@@ -99,8 +97,6 @@ static void put(struct model *model, uint32_t frame, uint32_t state)
 	model->states[frame] = state;
 	if (state == FRAME_EMPTY) {
 		frame_pool_put_empty(&model->pool, frame);
-	} else if (state == FRAME_SPARE) {
-		frame_pool_put_spare(&model->pool, frame);
 	} else {
 		model->pages[frame] = model->next_page++;
 		frame_pool_put_victim(&model->pool, frame, model->pages[frame]);
@@ -126,10 +122,7 @@ static void step_fill(struct model *model)
 	for (uint32_t i = 0; i < FRAME_GROUP_FRAMES; i++) {
 		bool victim = random_below(&model->random, 3) < part;
 
-		uint32_t rest =
-			part && !random_below(&model->random, 8) ? FRAME_SPARE : FRAME_EMPTY;
-
-		put(model, group * FRAME_GROUP_FRAMES + i, victim ? FRAME_VICTIM : rest);
+		put(model, group * FRAME_GROUP_FRAMES + i, victim ? FRAME_VICTIM : FRAME_EMPTY);
 		victims += victim;
 	}
 	if (victims)
@@ -206,30 +199,15 @@ static void step_oldest(struct model *model)
 	}
 }
 
-static void step_take_single(struct model *model)
-{
-	bool spare = random_below(&model->random, 2);
-	uint32_t frame = spare ? frame_pool_take_spare(&model->pool)
-			       : frame_pool_take_empty(&model->pool);
-
-	if (frame == FRAME_NONE) {
-		ck_assert(!spare || !model->pool.spare_count);
-		ck_assert(spare || model->pool.empty_first == FRAME_GROUP_NONE);
-		return;
-	}
-	ck_assert_uint_eq(model->states[frame], spare ? FRAME_SPARE : FRAME_EMPTY);
-	model->states[frame] = FRAME_TAKEN;
-}
-
-/* A fault takes a victim wherever it stands, stored or not; or a taken frame is given back. */
+/* A fault takes a victim wherever it stands, stored or not, and gives it back soon or later. */
 static void step_frame(struct model *model)
 {
 	uint32_t frame = (uint32_t)random_below(&model->random, FRAMES);
 
 	if (model->states[frame] == FRAME_VICTIM)
 		take_victim(model, frame);
-	if (model->states[frame] == FRAME_TAKEN)
-		put(model, frame, random_below(&model->random, 4) ? FRAME_EMPTY : FRAME_SPARE);
+	if (model->states[frame] == FRAME_TAKEN && random_below(&model->random, 4))
+		put(model, frame, FRAME_EMPTY);
 }
 
 START_TEST(test_random_steps_match_an_array)
@@ -238,7 +216,6 @@ START_TEST(test_random_steps_match_an_array)
 		step_fill,  step_store_done, step_store_done, step_oldest, step_oldest, step_oldest,
 		step_frame, step_frame,	     step_frame,      step_frame,  step_frame,	step_frame,
 		step_frame, step_frame,	     step_frame,      step_frame,  step_frame,	step_frame,
-		step_take_single,
 	};
 	struct model model;
 
@@ -271,15 +248,10 @@ START_TEST(test_all_groups_come_back)
 			take_victim(&model, f);
 			put(&model, f, FRAME_EMPTY);
 		}
-	for (uint32_t f; (f = frame_pool_take_spare(&model.pool)) != FRAME_NONE;) {
-		model.states[f] = FRAME_TAKEN;
-		put(&model, f, FRAME_EMPTY);
-	}
 	ck_assert_uint_eq(frame_pool_oldest_victim(&model.pool, &cursor, &page), FRAME_NONE);
 	for (uint32_t g = 0; g < GROUPS; g++)
 		ck_assert_uint_ne(frame_pool_take_group(&model.pool), FRAME_GROUP_NONE);
 	ck_assert_uint_eq(frame_pool_take_group(&model.pool), FRAME_GROUP_NONE);
-	ck_assert_uint_eq(frame_pool_take_empty(&model.pool), FRAME_NONE);
 }
 END_TEST
 
