@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/option.h"
 #include "base/units.h"
+#include "cli/command_line.h"
 #include "cli/commands.h"
 #include "node/node.h"
 
@@ -139,23 +140,12 @@ int cmd_node(int argc, char **argv)
 {
 	static struct arguments arguments = { .host = DEFAULT_HOST, .port = DEFAULT_PORT };
 	struct error why;
-	bool help;
-	int first;
 	int ret;
 
 	take_transport(&arguments, "auto", NULL);
-	ret = option_parse(specs, ARRAY_COUNT(specs), argc, argv, &arguments, &first, &help, &why);
-	if (ret)
-		return fail(-EINVAL, &why);
-	if (help) {
-		printf("usage: perdure node [OPTIONS]\n\nLends this host's memory to others.\n\n");
-		option_print(specs, ARRAY_COUNT(specs), stdout);
-		return EXIT_DONE;
-	}
-	if (first < argc) {
-		error_set(&why, -EINVAL, "\"%s\" is too much; it takes only options", argv[first]);
-		return fail(-EINVAL, &why);
-	}
+	if (!command_line_read("Lends this host's memory to others.", specs, ARRAY_COUNT(specs),
+			       argc, argv, &arguments, &ret))
+		return ret;
 	if (!arguments.node.memory_bytes)
 		arguments.node.memory_bytes = default_memory();
 	arguments.node.listen_host = arguments.host;

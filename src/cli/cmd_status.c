@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/option.h"
+#include "cli/command_line.h"
 #include "cli/commands.h"
 #include "cli/run_counters.h"
 #include "cli/run_json.h"
@@ -28,11 +29,6 @@ static int take_json(void *target, const char *text, struct error *why)
 static const struct option_spec specs[] = {
 	{ "json", NULL, "print a JSON array, one object a run (perdure-report(5))", take_json },
 };
-
-static uint64_t count_of(const _Atomic uint64_t *counter)
-{
-	return atomic_load_explicit(counter, memory_order_relaxed);
-}
 
 static void print_backings(const struct run_segment *segment, const struct run_counters *total)
 {
@@ -102,24 +98,12 @@ int cmd_status(int argc, char **argv)
 {
 	static struct run_reader readers[RUN_READ_MAX];
 	struct status_options options = { 0 };
-	struct error why = { "" };
 	uint32_t count, mute;
-	int first = argc;
-	bool help;
+	int code;
 
-	if (option_parse(specs, ARRAY_COUNT(specs), argc, argv, &options, &first, &help, &why) ==
-		    0 &&
-	    !help && first < argc)
-		error_set(&why, 0, "\"%s\" is too much; it takes options only", argv[first]);
-	if (why.text[0]) {
-		fprintf(stderr, "perdure status: %s\n", why.text);
-		return EXIT_USAGE;
-	}
-	if (help) {
-		puts("usage: perdure status [OPTIONS]\n");
-		option_print(specs, ARRAY_COUNT(specs), stdout);
-		return EXIT_DONE;
-	}
+	if (!command_line_read("Shows every `perdure run` of this host: what is where, and what it costs.",
+			       specs, ARRAY_COUNT(specs), argc, argv, &options, &code))
+		return code;
 	count = run_reader_open_all(readers, &mute);
 	if (options.json)
 		print_json(readers, count);

@@ -7,12 +7,13 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/option.h"
 #include "base/units.h"
+#include "cli/command_line.h"
 #include "cli/commands.h"
 #include "cli/run_counters.h"
 #include "cli/run_reader.h"
@@ -65,19 +66,6 @@ static const struct option_spec specs[] = {
 	{ "interval", "TIME", "between two looks (default: 1s)", take_interval },
 	{ "count", "N", "end after N looks (default: until q or Ctrl-C)", take_count },
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-static uint64_t count_of(const _Atomic uint64_t *counter)
-{
-	return atomic_load_explicit(counter, memory_order_relaxed);
-}
 
 static struct top_row row_of(const struct run_segment *segment, const struct run_counters *total)
 {
@@ -134,7 +122,7 @@ static void look(struct top *top)
 	static struct top_row rows[RUN_READ_MAX];
 	struct run_counters total;
 	uint32_t count, mute, i;
-	uint64_t at_ns = now_ns();
+	uint64_t at_ns = clock_now_ns();
 
 	count = run_reader_open_all(readers, &mute);
 	if (top->terminal)
@@ -220,23 +208,11 @@ static void run_top(const struct top_options *options)
 int cmd_top(int argc, char **argv)
 {
 	struct top_options options = { .interval_ms = 1000 };
-	struct error why = { "" };
-	int first = argc;
-	bool help;
+	int code;
 
-	if (option_parse(specs, ARRAY_COUNT(specs), argc, argv, &options, &first, &help, &why) ==
-		    0 &&
-	    !help && first < argc)
-		error_set(&why, 0, "\"%s\" is too much; it takes options only", argv[first]);
-	if (why.text[0]) {
-		fprintf(stderr, "perdure top: %s\n", why.text);
-		return EXIT_USAGE;
-	}
-	if (help) {
-		puts("usage: perdure top [OPTIONS]\n");
-		option_print(specs, ARRAY_COUNT(specs), stdout);
-		return EXIT_DONE;
-	}
+	if (!command_line_read("Shows every `perdure run` of this host, again and again.",
+			       specs, ARRAY_COUNT(specs), argc, argv, &options, &code))
+		return code;
 	run_top(&options);
 	return ferror(stdout) ? EXIT_FAILED : EXIT_DONE;
 }

@@ -8,6 +8,7 @@
  * or what is there now.
  */
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 #include "format/run_segment.h"
@@ -31,6 +32,11 @@ struct counter_field {
 
 extern const struct counter_field run_counter_fields[RUN_COUNTER_FIELDS];
 extern const struct counter_field run_backing_fields[RUN_BACKING_FIELDS];
+
+static inline uint64_t count_of(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
 
 /* The counter that `field` names. `counters` is the struct that its offset counts in. */
 uint64_t run_counter_get(const void *counters, const struct counter_field *field);
