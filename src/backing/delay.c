@@ -13,7 +13,6 @@
 #include "backing/filter.h"
 #include "backing/uri.h"
 #include "base/clock.h"
-#include "base/own_memory.h"
 #include "base/random.h"
 #include "base/units.h"
 
@@ -27,7 +26,7 @@ struct delay_settings {
 	unsigned int verbs;
 };
 
-/* In memory that the family of processes shares. */
+/* The filter's shared page. */
 struct delay_shared {
 	_Atomic uint64_t link_free_ns; /* the link is busy until then */
 };
@@ -35,7 +34,6 @@ struct delay_shared {
 struct delay_backing {
 	struct filter filter;
 	struct delay_settings settings;
-	struct delay_shared *shared;
 };
 
 /* The ios that wait are a ring, in the order of their times. */
@@ -108,93 +106,51 @@ static int delay_check(const char *rest, struct error *why)
 	return err ? err : backing_check_uri(inner, why);
 }
 
-static void free_delay(struct delay_backing *delay)
-{
-	own_memory_unmap(delay->shared, PAGE_BYTES);
-	own_memory_unmap(delay, sizeof(*delay));
-}
-
 static int delay_open(const char *rest, const struct backing_options *options,
 		      struct backing **ret_backing, struct error *why)
 {
 	struct delay_settings settings;
-	struct delay_backing *delay;
+	struct filter *filter;
 	const char *inner;
-	void *memory, *shared;
 	int err = parse_settings(rest, &settings, &inner, why);
 
+	if (!err)
+		err = filter_open(&backing_delay_ops, sizeof(struct delay_backing), rest, inner,
+				  options, &filter, why);
 	if (err)
 		return err;
-	err = own_memory_map(sizeof(*delay), &memory);
-	if (err)
-		return error_set(why, err, "cannot open \"delay:%s\": %s", rest, strerror(-err));
-	delay = memory;
-	delay->settings = settings;
-	err = own_memory_map_shared(PAGE_BYTES, &shared);
-	if (err) {
-		free_delay(delay);
-		return error_set(why, err, "cannot open \"delay:%s\": %s", rest, strerror(-err));
-	}
-	delay->shared = shared;
-	err = filter_open(&delay->filter, &backing_delay_ops, inner, options, why);
-	if (err) {
-		free_delay(delay);
-		return err;
-	}
-	*ret_backing = &delay->filter.base;
+	((struct delay_backing *)filter)->settings = settings;
+	*ret_backing = &filter->base;
 	return 0;
-}
-
-static void delay_close(struct backing *backing)
-{
-	struct delay_backing *delay = (struct delay_backing *)backing;
-
-	backing_close(delay->filter.inner);
-	free_delay(delay);
 }
 
 static int delay_channel_open(struct backing *backing, struct backing_channel **ret_channel,
 			      struct error *why)
 {
-	struct delay_channel *channel;
-	void *memory;
-	int err = own_memory_map(sizeof(*channel), &memory);
+	struct filter_channel *channel;
+	int err = filter_channel_open(backing, sizeof(struct delay_channel), &channel, why);
 
 	if (err)
-		return error_set(why, err, "cannot open a channel of \"%s\": %s", backing->uri,
-				 strerror(-err));
-	channel = memory;
-	err = filter_channel_open(&channel->filter, backing, why);
-	if (err) {
-		own_memory_unmap(channel, sizeof(*channel));
 		return err;
-	}
-	channel->random = random_from_seed(clock_now_ns());
-	*ret_channel = &channel->filter.base;
+	((struct delay_channel *)channel)->random = random_from_seed(clock_now_ns());
+	*ret_channel = &channel->base;
 	return 0;
-}
-
-static void delay_channel_close(struct backing_channel *base)
-{
-	struct delay_channel *channel = (struct delay_channel *)base;
-
-	filter_channel_close(&channel->filter);
-	own_memory_unmap(channel, sizeof(*channel));
 }
 
 /* When the link will have passed `bytes` more, counted from now. */
 static uint64_t link_passed_ns(struct delay_backing *delay, uint64_t now_ns, uint64_t bytes)
 {
+	struct delay_shared *shared = delay->filter.shared;
 	uint64_t rate = delay->settings.bytes_per_second;
 	uint64_t busy_ns, start_ns, end_ns;
 
 	if (!rate)
 		return now_ns;
 	busy_ns = (uint64_t)((unsigned __int128)bytes * NS_PER_SECOND / rate);
-	start_ns = atomic_load(&delay->shared->link_free_ns);
+	start_ns = atomic_load(&shared->link_free_ns);
 	do {
 		end_ns = (start_ns > now_ns ? start_ns : now_ns) + busy_ns;
-	} while (!atomic_compare_exchange_weak(&delay->shared->link_free_ns, &start_ns, end_ns));
+	} while (!atomic_compare_exchange_weak(&shared->link_free_ns, &start_ns, end_ns));
 	return end_ns;
 }
 
@@ -283,11 +239,11 @@ const struct backing_ops backing_delay_ops = {
 	.scheme = "delay",
 	.check = delay_check,
 	.open = delay_open,
-	.close = delay_close,
+	.close = filter_close,
 	.reserve = filter_reserve,
 	.reattach = filter_reattach,
 	.channel_open = delay_channel_open,
-	.channel_close = delay_channel_close,
+	.channel_close = filter_channel_close,
 	.submit = delay_submit,
 	.poll = delay_poll,
 	.discard = filter_discard,

@@ -16,7 +16,6 @@
 #include "backing/filter.h"
 #include "backing/uri.h"
 #include "base/clock.h"
-#include "base/own_memory.h"
 #include "base/random.h"
 #include "base/units.h"
 
@@ -41,7 +40,7 @@ struct error_settings {
 	char path[BACKING_URI_BYTES]; /* "": not */
 };
 
-/* In memory that the family of processes shares. */
+/* The filter's shared page. */
 struct error_shared {
 	_Atomic uint64_t io_count;
 	_Atomic uint64_t channel_count;
@@ -53,7 +52,6 @@ struct error_shared {
 struct error_backing {
 	struct filter filter;
 	struct error_settings settings;
-	struct error_shared *shared;
 };
 
 struct error_channel {
@@ -190,56 +188,32 @@ static int error_check(const char *rest, struct error *why)
 	return err ? err : backing_check_uri(inner, why);
 }
 
-static void free_error(struct error_backing *error)
-{
-	own_memory_unmap(error->shared, PAGE_BYTES);
-	own_memory_unmap(error, sizeof(*error));
-}
-
 static int error_open(const char *rest, const struct backing_options *options,
 		      struct backing **ret_backing, struct error *why)
 {
 	struct error_settings settings;
-	struct error_backing *error;
+	struct filter *filter;
 	const char *inner;
-	void *memory, *shared;
 	int err = parse_settings(rest, &settings, &inner, why);
 
+	if (!err)
+		err = filter_open(&backing_error_ops, sizeof(struct error_backing), rest, inner,
+				  options, &filter, why);
 	if (err)
 		return err;
-	err = own_memory_map(sizeof(*error), &memory);
-	if (err)
-		return error_set(why, err, "cannot open \"error:%s\": %s", rest, strerror(-err));
-	error = memory;
-	error->settings = settings;
-	err = own_memory_map_shared(PAGE_BYTES, &shared);
-	if (err) {
-		free_error(error);
-		return error_set(why, err, "cannot open \"error:%s\": %s", rest, strerror(-err));
-	}
-	error->shared = shared;
-	err = filter_open(&error->filter, &backing_error_ops, inner, options, why);
-	if (err) {
-		free_error(error);
-		return err;
-	}
-	*ret_backing = &error->filter.base;
+	((struct error_backing *)filter)->settings = settings;
+	*ret_backing = &filter->base;
 	return 0;
 }
 
-static void error_close(struct backing *backing)
+static struct error_shared *shared_of(const struct error_backing *error)
 {
-	struct error_backing *error = (struct error_backing *)backing;
-
-	backing_close(error->filter.inner);
-	free_error(error);
+	return error->filter.shared;
 }
 
 static int refuse_if_lost(const struct backing *backing, struct error *why)
 {
-	const struct error_backing *error = (const struct error_backing *)backing;
-
-	if (!atomic_load(&error->shared->lost))
+	if (!atomic_load(&shared_of((const struct error_backing *)backing)->lost))
 		return 0;
 	return error_set(why, -ECONNRESET, "\"%s\" is lost, as its URI asks for", backing->uri);
 }
@@ -262,41 +236,24 @@ static int error_channel_open(struct backing *backing, struct backing_channel **
 			      struct error *why)
 {
 	struct error_backing *error = (struct error_backing *)backing;
-	struct error_channel *channel;
-	void *memory;
+	struct filter_channel *channel;
 	int err = refuse_if_lost(backing, why);
 
+	if (!err)
+		err = filter_channel_open(backing, sizeof(struct error_channel), &channel, why);
 	if (err)
 		return err;
-	err = own_memory_map(sizeof(*channel), &memory);
-	if (err)
-		return error_set(why, err, "cannot open a channel of \"%s\": %s", backing->uri,
-				 strerror(-err));
-	channel = memory;
-	err = filter_channel_open(&channel->filter, backing, why);
-	if (err) {
-		own_memory_unmap(channel, sizeof(*channel));
-		return err;
-	}
 	/* Each channel has a sequence of its own, the same in each run that opens them in order. */
-	channel->random = random_from_seed(random_mix(
+	((struct error_channel *)channel)->random = random_from_seed(random_mix(
 		error->settings.seed * RANDOM_STEP +
-		atomic_fetch_add(&error->shared->channel_count, 1)));
-	*ret_channel = &channel->filter.base;
+		atomic_fetch_add(&shared_of(error)->channel_count, 1)));
+	*ret_channel = &channel->base;
 	return 0;
-}
-
-static void error_channel_close(struct backing_channel *base)
-{
-	struct error_channel *channel = (struct error_channel *)base;
-
-	filter_channel_close(&channel->filter);
-	own_memory_unmap(channel, sizeof(*channel));
 }
 
 static bool file_is_there(struct error_backing *error)
 {
-	struct error_shared *shared = error->shared;
+	struct error_shared *shared = shared_of(error);
 	uint64_t now_ns = clock_now_ns();
 	uint64_t checked_ns = atomic_load(&shared->file_checked_ns);
 
@@ -316,7 +273,7 @@ static bool is_struck(struct error_channel *channel, struct error_backing *error
 
 	if (!(settings->verbs & 1u << verb))
 		return false;
-	count = atomic_fetch_add(&error->shared->io_count, 1) + 1;
+	count = atomic_fetch_add(&shared_of(error)->io_count, 1) + 1;
 	if (settings->after_set && count > settings->after)
 		return true;
 	if (settings->every && count % settings->every == 0)
@@ -367,7 +324,7 @@ static bool strike(struct error_channel *channel, struct error_backing *error, u
 		filter_finish(&channel->filter, index, -ENOSPC);
 		break;
 	case KIND_LOST:
-		atomic_store(&error->shared->lost, true);
+		atomic_store(&shared_of(error)->lost, true);
 		filter_finish(&channel->filter, index, -ECONNRESET);
 		break;
 	}
@@ -380,7 +337,7 @@ static int error_submit(struct backing_channel *base, struct backing_io *io)
 	struct error_backing *error = (struct error_backing *)base->backing;
 	int index, err;
 
-	if (atomic_load_explicit(&error->shared->lost, memory_order_relaxed))
+	if (atomic_load_explicit(&shared_of(error)->lost, memory_order_relaxed))
 		return -ECONNRESET;
 	index = filter_take(&channel->filter, io);
 	if (index < 0)
@@ -409,11 +366,11 @@ const struct backing_ops backing_error_ops = {
 	.scheme = "error",
 	.check = error_check,
 	.open = error_open,
-	.close = error_close,
+	.close = filter_close,
 	.reserve = error_reserve,
 	.reattach = error_reattach,
 	.channel_open = error_channel_open,
-	.channel_close = error_channel_close,
+	.channel_close = filter_channel_close,
 	.submit = error_submit,
 	.poll = error_poll,
 	.discard = filter_discard,

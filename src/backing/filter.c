@@ -4,16 +4,49 @@
 #include <errno.h>
 #include <string.h>
 
-int filter_open(struct filter *filter, const struct backing_ops *ops, const char *inner_uri,
-		const struct backing_options *options, struct error *why)
+#include "base/own_memory.h"
+
+static void free_filter(struct filter *filter)
 {
-	int err = backing_open(inner_uri, options, &filter->inner, why);
+	own_memory_unmap(filter->shared, PAGE_BYTES);
+	own_memory_unmap(filter, filter->bytes);
+}
+
+int filter_open(const struct backing_ops *ops, size_t bytes, const char *rest, const char *inner,
+		const struct backing_options *options, struct filter **ret_filter,
+		struct error *why)
+{
+	struct filter *filter;
+	void *memory, *shared;
+	int err = own_memory_map_shared(PAGE_BYTES, &shared);
 
 	if (err)
+		return error_set(why, err, "cannot open \"%s:%s\": %s", ops->scheme, rest,
+				 strerror(-err));
+	err = own_memory_map(bytes, &memory);
+	if (err) {
+		own_memory_unmap(shared, PAGE_BYTES);
+		return error_set(why, err, "cannot open \"%s:%s\": %s", ops->scheme, rest,
+				 strerror(-err));
+	}
+	filter = memory;
+	*filter = (struct filter){.base.ops = ops, .bytes = bytes, .shared = shared};
+	err = backing_open(inner, options, &filter->inner, why);
+	if (err) {
+		free_filter(filter);
 		return err;
-	filter->base.ops = ops;
+	}
 	memcpy(filter->base.ticket, filter->inner->ticket, sizeof(filter->base.ticket));
+	*ret_filter = filter;
 	return 0;
+}
+
+void filter_close(struct backing *backing)
+{
+	struct filter *filter = (struct filter *)backing;
+
+	backing_close(filter->inner);
+	free_filter(filter);
 }
 
 int filter_reserve(struct backing *backing, uint64_t slot_count, struct error *why)
@@ -53,21 +86,36 @@ uint64_t filter_bytes_held(struct backing *backing)
 	return filter->slot_count * PAGE_BYTES;
 }
 
-int filter_channel_open(struct filter_channel *channel, struct backing *backing, struct error *why)
+int filter_channel_open(struct backing *backing, size_t bytes, struct filter_channel **ret_channel,
+			struct error *why)
 {
 	struct backing *inner = ((struct filter *)backing)->inner;
-	int err = inner->ops->channel_open(inner, &channel->inner, why);
+	struct filter_channel *channel;
+	void *memory;
+	int err = own_memory_map(bytes, &memory);
 
 	if (err)
-		return err;
+		return error_set(why, err, "cannot open a channel of \"%s\": %s", backing->uri,
+				 strerror(-err));
+	channel = memory;
 	channel->base = (struct backing_channel){.ops = backing->ops, .backing = backing};
+	channel->bytes = bytes;
 	channel->free = UINT64_MAX;
-	return 0;
+	err = inner->ops->channel_open(inner, &channel->inner, why);
+	if (err)
+		own_memory_unmap(channel, bytes);
+	else
+		*ret_channel = channel;
+	return err;
 }
 
-void filter_channel_close(struct filter_channel *channel)
+/* After the inner channel is closed nothing touches an io of this one. */
+void filter_channel_close(struct backing_channel *base)
 {
+	struct filter_channel *channel = (struct filter_channel *)base;
+
 	channel->inner->ops->channel_close(channel->inner);
+	own_memory_unmap(channel, channel->bytes);
 }
 
 int filter_take(struct filter_channel *channel, struct backing_io *outer)

@@ -11,7 +11,9 @@
 
 struct filter {
 	struct backing base;
+	size_t bytes; /* of the filter's own struct, which begins with this one */
 	struct backing *inner;
+	void *shared;	     /* a page, zeroed at first, of the family of processes */
 	uint64_t slot_count; /* reserved by this process */
 };
 
@@ -24,28 +26,33 @@ _Static_assert(BACKING_CHANNEL_DEPTH == 64, "a bit of a word for each io");
 
 struct filter_channel {
 	struct backing_channel base;
+	size_t bytes; /* as in struct filter */
 	struct backing_channel *inner;
 	uint64_t free;	  /* a bit an entry of ios: not in use */
 	uint64_t running; /* submitted to the inner channel */
 	struct filter_io ios[BACKING_CHANNEL_DEPTH];
 };
 
-/* Opens `inner_uri` into the zeroed filter and takes its ticket. */
-int filter_open(struct filter *filter, const struct backing_ops *ops, const char *inner_uri,
-		const struct backing_options *options, struct error *why);
+/*
+ * Opens `inner` and makes the filter around it, a struct of `bytes` of which all behind struct
+ * filter is zero. `rest` is what open() of the ops was given, for the words.
+ */
+int filter_open(const struct backing_ops *ops, size_t bytes, const char *rest, const char *inner,
+		const struct backing_options *options, struct filter **ret_filter,
+		struct error *why);
 
-/* Ops that only pass on. */
+/* Ops of every filter; those below filter_close() only pass on. */
+void filter_close(struct backing *backing);
 int filter_reserve(struct backing *backing, uint64_t slot_count, struct error *why);
 int filter_reattach(struct backing *backing, const uint8_t *ticket, struct error *why);
 void filter_discard(struct backing *backing, uint64_t slot, uint32_t slot_count);
 uint64_t filter_bytes_held(struct backing *backing);
 
-/* Makes the zeroed channel ready. */
-int filter_channel_open(struct filter_channel *channel, struct backing *backing,
+/* A channel, a struct of `bytes` of which all behind struct filter_channel is zero. */
+int filter_channel_open(struct backing *backing, size_t bytes, struct filter_channel **ret_channel,
 			struct error *why);
-
-/* Closes the inner channel; after it no io of this channel is touched. */
-void filter_channel_close(struct filter_channel *channel);
+/* An op of every filter. */
+void filter_channel_close(struct backing_channel *channel);
 
 /* An entry for the caller's io, which becomes pending: its index, or -EAGAIN if there is none. */
 int filter_take(struct filter_channel *channel, struct backing_io *outer);

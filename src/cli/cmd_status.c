@@ -101,7 +101,7 @@ int cmd_status(int argc, char **argv)
 	uint32_t count, mute;
 	int code;
 
-	if (!command_line_read("Shows every `perdure run` of this host: what is where, and what it costs.",
+	if (!command_line_read("Shows every `perdure run` of this host: what is where.",
 			       specs, ARRAY_COUNT(specs), argc, argv, &options, &code))
 		return code;
 	count = run_reader_open_all(readers, &mute);
