@@ -18,7 +18,7 @@
 
 #define POOL_BYTES (16 * MIB)
 #define TABLE_COUNT 2048
-#define STEPS 150000 /* of all trials, 3 s; under a sanitizer a trial has more, so there are fewer */
+#define STEPS 150000 /* of all trials, 3 s: fewer trials under a sanitizer, where each has more */
 #define TRIALS_MIN 8
 #define KILL_COUNT 100
 
