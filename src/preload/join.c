@@ -19,6 +19,8 @@
 #define WATCH_STACK_BYTES ((size_t)128 << 10)
 
 int preload_socket = -1;
+static char launcher_name[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+static struct run_segment *segment;
 
 static int connect_launcher(const char *name)
 {
@@ -71,7 +73,6 @@ static int map_segment(int fd, struct run_member **ret_member, struct error *why
 {
 	struct run_welcome welcome;
 	CLEANUP_FD int memfd = -1;
-	struct run_segment *segment;
 	void *mapped;
 	int err = receive_welcome(fd, &welcome, &memfd);
 
@@ -127,10 +128,9 @@ static int start_watch(void)
 
 int join_run(struct run_member **ret_member, struct error *why)
 {
-	const char *name = getenv("PERDURE_SOCKET");
 	void *memory;
 	int err;
-	CLEANUP_FD int fd = name ? connect_launcher(name) : -ENOENT;
+	CLEANUP_FD int fd = *launcher_name ? connect_launcher(launcher_name) : -ENOENT;
 
 	if (fd < 0) {
 		err = own_memory_map(sizeof(struct run_member), &memory);
@@ -145,4 +145,23 @@ int join_run(struct run_member **ret_member, struct error *why)
 	preload_socket = descriptor_move_up(take_fd(&fd));
 	err = start_watch();
 	return err ? error_set(why, err, "cannot start a thread: %s", strerror(-err)) : 0;
+}
+
+void join_prepare(void)
+{
+	const char *name = getenv("PERDURE_SOCKET");
+
+	if (name && strlen(name) < sizeof(launcher_name))
+		strcpy(launcher_name, name);
+}
+
+int join_again(struct run_member **ret_member, struct error *why)
+{
+	if (segment)
+		raw_munmap(segment, sizeof(*segment));
+	if (preload_socket >= 0)
+		RAW_CALL(SYS_close, preload_socket);
+	segment = NULL;
+	preload_socket = -1;
+	return join_run(ret_member, why);
 }

@@ -27,8 +27,13 @@ static inline bool preload_manages(void)
 /* Before any other thread exists: finds the glibc functions that have no second name. */
 void allocate_prepare(void);
 void fork_prepare(void);
+/* Before any of the program's threads, and before its heap: its handlers are the innermost then. */
+int fork_start(void);
 
 /* The counters of this process: in the run's segment, or of its own when the launcher is gone. */
+void join_prepare(void); /* reads the environment */
 int join_run(struct run_member **ret_member, struct error *why);
+/* In a forked child: leaves what was the parent's. */
+int join_again(struct run_member **ret_member, struct error *why);
 
 #endif

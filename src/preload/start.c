@@ -57,12 +57,16 @@ static int start(struct error *why)
 	};
 	int err = split_far(&config, why);
 
+	join_prepare();
 	if (!err)
 		err = join_run(&config.member, why);
 	if (!err)
 		err = pager_start(&config, &preload_pager, why);
 	if (err)
 		return err;
+	err = fork_start();
+	if (err)
+		return error_set(why, err, "pthread_atfork: %s", strerror(-err));
 	region_start(preload_pager);
 	__atomic_store_n(&preload_ready, true, __ATOMIC_RELEASE);
 	return 0;

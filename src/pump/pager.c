@@ -46,17 +46,21 @@ void pager_settle_local(struct pager *pager, uint64_t page, uint64_t entry)
 
 /* ---- Start ---- */
 
+/* A child that no pager serves must not read zeros where pages are far: it has nothing. */
+static void set_usage(void *start, size_t bytes)
+{
+	raw_madvise(start, bytes, MADV_NOHUGEPAGE);
+	raw_madvise(start, bytes, MADV_DONTFORK);
+}
+
 static int reserve_range(size_t bytes, void **ret_start)
 {
 	int err = raw_mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
 			   0, ret_start);
 
-	if (err)
-		return err;
-	raw_madvise(*ret_start, bytes, MADV_NOHUGEPAGE);
-	/* A child that no pager serves must not read zeros where pages are far: it has nothing. */
-	raw_madvise(*ret_start, bytes, MADV_DONTFORK);
-	return 0;
+	if (!err)
+		set_usage(*ret_start, bytes);
+	return err;
 }
 
 static int make_region(struct pager *pager, struct error *why)
@@ -98,29 +102,46 @@ static int make_tables(struct pager *pager, struct error *why)
 	return 0;
 }
 
+int pager_map_pool(struct pager *pager, void *start, size_t bytes)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (start ? MAP_FIXED : 0);
+	void *pool;
+	int err = raw_mmap(start, bytes, PROT_READ | PROT_WRITE, flags, -1, 0, &pool);
+
+	if (err)
+		return err;
+	pager->pool = pool;
+	set_usage(pool, bytes);
+	atomic_store(&pager->member->pool_start, (uintptr_t)pool);
+	atomic_store(&pager->member->pool_end, (uintptr_t)pool + bytes);
+	return uffd_register(&pager->uffd, pool, bytes);
+}
+
 /* Twice the groups that the victims fill: a group is empty again only when its last frame is. */
 static int make_frames(struct pager *pager, struct error *why)
 {
 	uint32_t count = (uint32_t)(2 * pager->policy.high + 8 * FRAME_GROUP_FRAMES) /
 			 FRAME_GROUP_FRAMES * FRAME_GROUP_FRAMES;
-	void *frames, *groups, *pool;
+	void *frames, *groups;
 	int err = own_memory_map(count * sizeof(struct frame), &frames);
 
 	if (!err)
 		err = own_memory_map(count / FRAME_GROUP_FRAMES * sizeof(struct frame_group),
 				     &groups);
 	if (!err)
-		err = reserve_range(count * PAGE_BYTES, &pool);
-	if (!err)
-		err = raw_mprotect(pool, count * PAGE_BYTES, PROT_READ | PROT_WRITE);
-	if (!err)
-		err = uffd_register(&pager->uffd, pool, count * PAGE_BYTES);
+		err = pager_map_pool(pager, NULL, count * PAGE_BYTES);
 	if (err)
 		return error_set(why, err, "no memory for the frame pool: %s", strerror(-err));
-	pager->pool = pool;
 	frame_pool_init(&pager->frames, frames, groups, count);
-	atomic_store(&pager->member->pool_start, (uintptr_t)pool);
-	atomic_store(&pager->member->pool_end, (uintptr_t)pool + count * PAGE_BYTES);
+	return 0;
+}
+
+int pager_open_memory(struct pager *pager, struct error *why)
+{
+	pager->memory_fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	if (pager->memory_fd < 0)
+		return error_set(why, -errno, "/proc/self/mem: %s", strerror(errno));
+	pager->memory_fd = descriptor_move_up(pager->memory_fd);
 	return 0;
 }
 
@@ -136,11 +157,8 @@ static int open_kernel(struct pager *pager, const struct pager_config *config, s
 			why, -ENOSYS,
 			"--kernel move: this kernel has no UFFDIO_MOVE; use --kernel copy");
 	pager->uffd.fd = descriptor_move_up(pager->uffd.fd);
-	pager->memory_fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
-	if (pager->memory_fd < 0)
-		return error_set(why, -errno, "/proc/self/mem: %s", strerror(errno));
-	pager->memory_fd = descriptor_move_up(pager->memory_fd);
-	return 0;
+	pager->spare_fd = fcntl(pager->uffd.fd, F_DUPFD_CLOEXEC, DESCRIPTOR_OWN_MIN);
+	return pager_open_memory(pager, why);
 }
 
 static int make_lane(struct pager *pager, uint32_t index, struct error *why)
@@ -158,7 +176,7 @@ static int make_lane(struct pager *pager, uint32_t index, struct error *why)
 	return far_lane_open(pager->far, &lane->far, why);
 }
 
-static int start_handler(struct lane *lane, int cpu, struct error *why)
+int pager_start_handler(struct lane *lane, struct error *why)
 {
 	sigset_t all, old;
 	cpu_set_t cpus;
@@ -171,7 +189,7 @@ static int start_handler(struct lane *lane, int cpu, struct error *why)
 	if (err)
 		return error_set(why, -err, "cannot start a handler thread: %s", strerror(err));
 	CPU_ZERO(&cpus);
-	CPU_SET((size_t)cpu, &cpus);
+	CPU_SET((size_t)lane->cpu, &cpus);
 	pthread_setaffinity_np(lane->thread, sizeof(cpus), &cpus);
 	pthread_setname_np(lane->thread, "perdure");
 	return 0;
@@ -193,8 +211,10 @@ static int start_lanes(struct pager *pager, struct error *why)
 		err = make_lane(pager, i, why);
 	/* A page on its way out is there twice for an instant, in each lane. */
 	pager->limit_pages -= pager->lane_count + 1;
-	for (uint32_t i = 0; !err && i < pager->lane_count; i++)
-		err = start_handler(&pager->lanes[i], cpus[i], why);
+	for (uint32_t i = 0; !err && i < pager->lane_count; i++) {
+		pager->lanes[i].cpu = cpus[i];
+		err = pager_start_handler(&pager->lanes[i], why);
+	}
 	return err;
 }
 
@@ -242,6 +262,8 @@ int pager_start(const struct pager_config *config, struct pager **ret_pager, str
 	pager->member = config->member;
 	pager->counters = &config->member->counters;
 	pthread_mutex_init(&pager->lock, NULL);
+	pthread_mutex_init(&pager->gate, NULL);
+	sem_init(&pager->held, 0, 0);
 	err = own_memory_map(PAGE_BYTES, &memory);
 	if (err)
 		return error_set(why, err, "no memory for the zero page");
@@ -429,6 +451,7 @@ int pager_lock(struct pager *pager, uint64_t first, uint64_t count)
 
 int pager_register(struct pager *pager, uint64_t first, uint64_t count)
 {
+	set_usage(pager_page(pager, first), count * PAGE_BYTES);
 	return uffd_register(&pager->uffd, pager_page(pager, first), count * PAGE_BYTES);
 }
 
@@ -439,7 +462,7 @@ int pager_is_resident(const struct pager *pager, uint64_t page)
 
 int pager_owns_descriptor(const struct pager *pager, int fd)
 {
-	return fd == pager->uffd.fd || fd == pager->memory_fd;
+	return fd == pager->uffd.fd || fd == pager->memory_fd || fd == pager->spare_fd;
 }
 
 void pager_set_mapped(struct pager *pager, uint64_t pages)

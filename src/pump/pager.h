@@ -21,6 +21,7 @@
  * waited for under pager.lock.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -87,6 +88,36 @@ int pager_register(struct pager *pager, uint64_t first, uint64_t count);
 
 /* 1 if the page is resident, for mincore. */
 int pager_is_resident(const struct pager *pager, uint64_t page);
+
+/*
+ * fork(), in its order; all of it on the thread that forks, while no other call below or above is
+ * made (region.c sees to that). Between prepare and parent the faults of the program are served,
+ * but nothing is evicted. docs/design/fork.md
+ *
+ * open     before anything is changed: -EAGAIN when there can be no more processes, -ENOSYS when
+ *          the kernel does not report forks to this user, -EMFILE
+ * prepare  the last thing before the clone; the region's mappings are inherited from here on
+ * parent   the first thing after it, also when it failed: serves the child's faults until the
+ *          child can do that itself, or is gone
+ * child    the same in the child: makes the pager the child's own. The region holds what it held
+ *          when it was cloned once every range was adopted or forgotten, and start was called.
+ *          The child's own memory must not be touched after it returned, until start.
+ */
+struct pager_fork {
+	bool open;
+	int sockets[2]; /* the parent's end, the child's end */
+	uint32_t member; /* of the slot map */
+};
+
+int pager_fork_open(struct pager *pager, struct pager_fork *ret_fork);
+void pager_fork_prepare(struct pager *pager, struct pager_fork *fork);
+void pager_fork_parent(struct pager *pager, struct pager_fork *fork);
+int pager_fork_child(struct pager *pager, struct pager_fork *fork, struct run_member *member,
+		     struct error *why);
+int pager_fork_adopt(struct pager *pager, uint64_t first, uint64_t count);
+/* The pages read as zeros in the child. */
+void pager_fork_forget(struct pager *pager, uint64_t first, uint64_t count);
+void pager_fork_start(struct pager *pager);
 
 /* Every descriptor that the pager owns: the program must not close or replace these. */
 int pager_owns_descriptor(const struct pager *pager, int fd);

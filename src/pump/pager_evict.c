@@ -13,6 +13,7 @@
 
 #define PAGER_MOVE_TRIES 16    /* of a move that the kernel asks to repeat */
 #define PAGER_KEEP_TRIES 100000 /* seconds, if the kernel has no memory for a page table */
+#define PAGER_FORK_ROOM 64 /* pages that a forking thread may touch while nothing is evicted */
 #define PAGER_ROOM_WAIT_NS (30 * 1000000000ull) /* longer than any backing's timeout */
 
 /* One page on its way out. */
@@ -248,6 +249,8 @@ static uint32_t evict_batch(struct lane *lane)
 	struct pager *pager = lane->pager;
 	uint32_t group, gone = 0, count;
 
+	if (atomic_load(&pager->still))
+		return 0;
 	/* Stores of a group are noted when it is queued: none may end before, so none may wait. */
 	while (far_stores_pending(lane->far) + EVICT_BATCH_PAGES > FAR_STORES_MAX) {
 		pager_reap(lane);
@@ -362,8 +365,7 @@ void pager_push_stores(struct lane *lane)
 
 /* ---- Room ---- */
 
-/* Drops the oldest victims, a group of them at the most: the number of pages made free. */
-static uint32_t reclaim(struct pager *pager)
+uint32_t pager_reclaim(struct pager *pager)
 {
 	uint32_t frames[FRAME_GROUP_FRAMES], count = 0, group = FRAME_GROUP_NONE;
 	uint64_t cursor = 0;
@@ -402,13 +404,26 @@ static uint32_t reclaim(struct pager *pager)
 	return count;
 }
 
-static bool try_reserve(struct pager *pager)
+/* While the pager is still, the thread that forks is never refused: all others wait for it. */
+static uint64_t limit_of(const struct lane *lane)
 {
+	const struct pager *pager = lane->pager;
+
+	if (!atomic_load_explicit(&pager->still, memory_order_relaxed))
+		return pager->limit_pages;
+	return lane->served == pager->forking_thread ? UINT64_MAX
+						     : pager->limit_pages - PAGER_FORK_ROOM;
+}
+
+static bool try_reserve(struct lane *lane)
+{
+	struct pager *pager = lane->pager;
+	uint64_t limit = limit_of(lane);
 	uint64_t pages = atomic_load_explicit(&pager->local_pages, memory_order_relaxed);
 	_Atomic uint64_t *most = &pager->counters->local_bytes_max;
 
 	do {
-		if (pages >= pager->limit_pages)
+		if (pages >= limit)
 			return false;
 	} while (!atomic_compare_exchange_weak(&pager->local_pages, &pages, pages + 1));
 	if (atomic_load_explicit(most, memory_order_relaxed) < (pages + 1) * PAGE_BYTES)
@@ -421,11 +436,13 @@ int pager_reserve(struct lane *lane)
 	struct pager *pager = lane->pager;
 	uint64_t deadline_ns = 0;
 
-	while (!try_reserve(pager)) {
-		if (reclaim(pager))
+	while (!try_reserve(lane)) {
+		if (pager_reclaim(pager))
 			continue;
+		if (atomic_load(&pager->still))
+			return -EAGAIN;
 		pager_push_stores(lane);
-		if (reclaim(pager) || evict_batch(lane))
+		if (pager_reclaim(pager) || evict_batch(lane))
 			continue;
 		if (!deadline_ns)
 			deadline_ns = clock_now_ns() + PAGER_ROOM_WAIT_NS;

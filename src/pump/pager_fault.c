@@ -14,7 +14,7 @@
 #include "base/inside.h"
 
 /* The only words that Perdure ever writes to the program's standard error: something is lost. */
-static void say_lost(struct pager *pager, uint64_t page, uint32_t backing, int err)
+void pager_say_lost(struct pager *pager, uint64_t page, uint32_t backing, int err)
 {
 	char line[512];
 	int n = snprintf(
@@ -82,7 +82,7 @@ static int bring_far(struct lane *lane, uint64_t page, uint64_t *entry)
 	if (err) {
 		pager_unreserve(pager);
 		pager_count(&pager->counters->pages_lost, 1);
-		say_lost(pager, page, backing, err);
+		pager_say_lost(pager, page, backing, err);
 		*entry = page_entry_with_state(*entry, PAGE_LOST);
 		return -ENODATA;
 	}
@@ -159,10 +159,38 @@ static void serve(struct lane *lane, const struct uffd_message *message)
 		say_no_room(pager, page);
 	if (err == -ENOMEM || err == -ENODATA)
 		give_sigbus(pager, page, message->thread);
-	else if (message->event == UFFD_WRITE_PROTECTED)
-		uffd_write_protect(&pager->uffd, at, false);
-	else
+	else if (!err && message->event == UFFD_WRITE_PROTECTED)
+		err = uffd_write_protect(&pager->uffd, at, false);
+	if (err != -EAGAIN || !pager_put_off(lane, at))
 		uffd_wake(&pager->uffd, at);
+}
+
+/* The kernel had no descriptor left to report a fork with: it gets ours. */
+static void give_spare(struct pager *pager)
+{
+	int fd = atomic_exchange(&pager->spare_fd, -1);
+
+	if (fd >= 0)
+		close(fd);
+}
+
+static void handle(struct lane *lane, const struct uffd_message *message)
+{
+	struct pager *pager = lane->pager;
+	uint64_t begun_ns = clock_now_ns();
+
+	pthread_mutex_lock(&lane->lock);
+	if (message->event == UFFD_FAULT || message->event == UFFD_WRITE_PROTECTED) {
+		lane->served = message->thread;
+		serve(lane, message);
+		pager_count(&pager->counters->faults, 1);
+		histogram_add(pager->counters->fault_ns, clock_now_ns() - begun_ns);
+	} else if (message->event == UFFD_FORKED) {
+		pager_note_fork(pager, message->child_fd);
+	}
+	pager_reap(lane);
+	pager_evict_ahead(lane);
+	pthread_mutex_unlock(&lane->lock);
 }
 
 void *pager_handle(void *argument)
@@ -170,27 +198,22 @@ void *pager_handle(void *argument)
 	struct lane *lane = argument;
 	struct pager *pager = lane->pager;
 	struct uffd_message message;
+	int err;
 
 	inside_enter();
-	if (lane->index == 0)
+	if (lane->index == 0) {
 		far_hold(pager->far);
+		sem_post(&pager->held);
+	}
+	pthread_mutex_lock(&pager->gate);
+	pthread_mutex_unlock(&pager->gate);
 	for (;;) {
-		uint64_t begun_ns;
-		int err = uffd_read(&pager->uffd, &message);
-
-		if (err == -EINTR || err == -EAGAIN)
-			continue;
-		if (err)
+		err = uffd_read(&pager->uffd, &message);
+		if (!err)
+			handle(lane, &message);
+		else if (err == -EMFILE || err == -ENFILE)
+			give_spare(pager);
+		else if (err != -EINTR && err != -EAGAIN)
 			return NULL;
-		begun_ns = clock_now_ns();
-		pthread_mutex_lock(&lane->lock);
-		if (message.event != UFFD_OTHER) {
-			serve(lane, &message);
-			pager_count(&pager->counters->faults, 1);
-			histogram_add(pager->counters->fault_ns, clock_now_ns() - begun_ns);
-		}
-		pager_reap(lane);
-		pager_evict_ahead(lane);
-		pthread_mutex_unlock(&lane->lock);
 	}
 }

@@ -6,6 +6,7 @@
  * pager_evict.c (frames). Nobody else includes it. */
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 
 #include "base/bytes.h"
@@ -18,7 +19,8 @@
 #include "pump/far.h"
 #include "pump/pager.h"
 
-#define PAGER_LANES_MAX 16 /* more handlers would only wake each other */
+#define PAGER_LANES_MAX 16    /* more handlers would only wake each other */
+#define PAGER_PUT_OFF_MAX 64  /* threads that wait for a fork; more of them ask again and again */
 
 /* One thread's way through the pager; `lock` is held while it works. */
 struct lane {
@@ -28,6 +30,10 @@ struct lane {
 	struct far_lane *far;
 	char *buffer; /* one page that a fetch lands in, or that a copy passes through */
 	pthread_t thread;
+	int cpu;
+	int32_t served; /* the thread whose fault this is */
+	uint32_t put_off_count;
+	char *put_off[PAGER_PUT_OFF_MAX]; /* pages whose threads wait until the fork is over */
 };
 
 struct pager {
@@ -59,6 +65,14 @@ struct pager {
 	/* The lanes of the handlers, and behind them one for the program's own threads. */
 	struct lane lanes[PAGER_LANES_MAX + 1];
 	const char *zero_page;
+
+	/* A fork (pager_fork.c). While the pager is still, nothing is evicted or given up. */
+	_Atomic bool still;
+	int32_t forking_thread;
+	_Atomic int child_fd; /* the child's userfaultfd, once it was reported */
+	_Atomic int spare_fd; /* the kernel needs a descriptor to report it */
+	sem_t held;	      /* the handlers hold the slots of this process */
+	pthread_mutex_t gate; /* the handlers of a child begin when it is given back */
 };
 
 static inline void pager_count(_Atomic uint64_t *counter, uint64_t n)
@@ -76,6 +90,13 @@ static inline char *pager_frame(const struct pager *pager, uint32_t frame)
 	return pager->pool + (uint64_t)frame * PAGE_BYTES;
 }
 
+/* A fork was reported, in a handler. */
+void pager_note_fork(struct pager *pager, int child_fd);
+/* Has the thread that touched `page` wait until the fork is over. False: there is none. */
+bool pager_put_off(struct lane *lane, char *page);
+/* A page that cannot be had: its touch gives SIGBUS, said in words. */
+void pager_say_lost(struct pager *pager, uint64_t page, uint32_t backing, int err);
+
 /* Takes the page's entry, however long another has it. For the program's threads. */
 uint64_t pager_acquire(struct pager *pager, uint64_t page);
 
@@ -84,15 +105,21 @@ void pager_list(struct pager *pager, uint64_t page);
 /* Lists the page and gives its entry back with the LOCAL state. */
 void pager_settle_local(struct pager *pager, uint64_t page, uint64_t entry);
 
-/* A handler's thread. */
+/* A handler's thread, and its start. */
 void *pager_handle(void *lane);
+int pager_start_handler(struct lane *lane, struct error *why);
+/* Maps the frames' range, empty, at `start` (NULL: anywhere). */
+int pager_map_pool(struct pager *pager, void *start, size_t bytes);
+int pager_open_memory(struct pager *pager, struct error *why);
 
 /*
  * Room for one more physical page (P1), the caller fills it. Reclaims or evicts when there is none.
- * -ENOMEM when nothing can be evicted.
+ * -ENOMEM when nothing can be evicted, -EAGAIN while the pager is still.
  */
 int pager_reserve(struct lane *lane);
 void pager_unreserve(struct pager *pager);
+/* Drops the oldest victims, a group of them at the most: the number of pages made free. */
+uint32_t pager_reclaim(struct pager *pager);
 /* Evicts ahead of need, by the policy. */
 void pager_evict_ahead(struct lane *lane);
 /* Ends the lane's stores that are done. */

@@ -58,16 +58,13 @@ void region_publish(void)
 	pager_set_mapped(region->pager, region->map.mapped_pages);
 }
 
-/* Puts inaccessible memory of the pager's in place of a foreign mapping. */
-static int reclaim(const struct range *piece)
+int region_place(uint64_t first, uint64_t count, int flags)
 {
-	uint64_t count = piece->end - piece->first;
 	void *ignored;
-	int err;
+	int err = raw_mmap(region_address(first), count * REGION_PAGE_BYTES, PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0, &ignored);
 
-	err = raw_mmap(region_address(piece->first), count * REGION_PAGE_BYTES, PROT_NONE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0, &ignored);
-	return err ? err : pager_register(region->pager, piece->first, count);
+	return err ? err : pager_register(region->pager, first, count);
 }
 
 static int drop_piece(const struct range *piece)
@@ -78,15 +75,13 @@ static int drop_piece(const struct range *piece)
 	int err;
 
 	if (piece->attributes.kind == RANGE_FOREIGN)
-		return reclaim(piece);
+		return region_place(piece->first, count, MAP_FIXED);
 	/* First of all, so that no touch brings a page back after the discard. */
 	err = raw_mprotect(address, bytes, PROT_NONE);
 	if (err)
 		return err;
 	if (piece->attributes.locked)
 		pager_unlock(region->pager, piece->first, count);
-	if (piece->attributes.fork == RANGE_FORK_DROP)
-		raw_madvise(address, bytes, MADV_DOFORK);
 	if (piece->attributes.fork == RANGE_FORK_WIPE)
 		raw_madvise(address, bytes, MADV_KEEPONFORK);
 	pager_discard(region->pager, piece->first, count);

@@ -57,4 +57,14 @@ void region_unlock_all(void);
 /* mincore(2): one byte a page to `vector`, which may be managed memory. */
 int region_resident(void *address, size_t bytes, unsigned char *vector);
 
+/*
+ * fork(), on the forking thread: `prepare` keeps all other calls out until `parent` or `child`. In
+ * between the region's mappings, and only in between, are inherited as the program asked for with
+ * madvise. `child` follows pager_fork_child() and ends with pager_fork_start(). Nothing is
+ * inherited when `inherit` is false: the child has no memory then.
+ */
+void region_fork_prepare(bool inherit);
+void region_fork_parent(void);
+int region_fork_child(void);
+
 #endif

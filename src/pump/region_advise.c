@@ -26,11 +26,16 @@ static size_t piece_bytes(const struct range *piece)
 	return (piece->end - piece->first) * REGION_PAGE_BYTES;
 }
 
-static int set_fork(const struct range *piece, int advice, enum range_fork fork)
+/* What is dropped at a fork, region_fork_prepare() tells the kernel; what is wiped, it knows. */
+static int set_fork(const struct range *piece, enum range_fork fork)
 {
 	struct range_attributes attributes = piece->attributes;
-	int err = raw_madvise(piece_address(piece), piece_bytes(piece), advice);
+	int err = 0;
 
+	if (fork == RANGE_FORK_WIPE)
+		err = raw_madvise(piece_address(piece), piece_bytes(piece), MADV_WIPEONFORK);
+	else if (attributes.fork == RANGE_FORK_WIPE)
+		err = raw_madvise(piece_address(piece), piece_bytes(piece), MADV_KEEPONFORK);
 	attributes.fork = (uint8_t)fork;
 	if (err)
 		return err;
@@ -52,12 +57,12 @@ static int advise_piece(const struct range *piece, int advice)
 		pager_discard(region->pager, piece->first, piece->end - piece->first);
 		return 0;
 	case MADV_DONTFORK:
-		return set_fork(piece, advice, RANGE_FORK_DROP);
+		return set_fork(piece, RANGE_FORK_DROP);
 	case MADV_WIPEONFORK:
-		return set_fork(piece, advice, RANGE_FORK_WIPE);
+		return set_fork(piece, RANGE_FORK_WIPE);
 	case MADV_DOFORK:
 	case MADV_KEEPONFORK:
-		return set_fork(piece, advice, RANGE_FORK_COPY);
+		return set_fork(piece, RANGE_FORK_COPY);
 	case MADV_NORMAL:
 	case MADV_RANDOM:
 	case MADV_SEQUENTIAL:

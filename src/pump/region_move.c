@@ -70,15 +70,11 @@ static int move(struct range from, uint64_t to, uint64_t to_count, int flags)
  */
 static int refill(uint64_t first, uint64_t count)
 {
-	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
-	void *ignored;
-	int err = raw_mmap(region_address(first), count * REGION_PAGE_BYTES, PROT_NONE, flags, -1,
-			   0, &ignored);
+	int err = region_place(first, count, MAP_FIXED_NOREPLACE);
 
-	if (err)
+	if (err == -EEXIST)
 		return 0;
-	err = range_map_clear(&region->map, first, count);
-	return err ? err : pager_register(region->pager, first, count);
+	return err ? err : range_map_clear(&region->map, first, count);
 }
 
 static int remap_foreign(struct range from, uint64_t pages, int flags, void *wish,

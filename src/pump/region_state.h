@@ -43,4 +43,7 @@ void region_publish(void);
 /* Gives the pages, free until now, to a mapping. */
 int region_take(uint64_t first, uint64_t count, struct range_attributes attributes);
 
+/* Puts inaccessible memory of the pager's in place of another mapping; `flags` say how. */
+int region_place(uint64_t first, uint64_t count, int flags);
+
 #endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/raw_map.h"
+#include "pump/region.h"
+#include "pump/region_state.h"
+
+static struct region *const region = &region_of_process;
+
+static void advise(uint64_t first, uint64_t end, int advice)
+{
+	if (end > first)
+		raw_madvise(region_address(first), (end - first) * REGION_PAGE_BYTES, advice);
+}
+
+/* All but foreign mappings, of which the kernel knows by itself whether a child has them. */
+static void advise_own(int advice)
+{
+	uint64_t at = 0, first = 0;
+	struct range piece;
+
+	for (; range_map_next(&region->map, at, region->pages, &piece); at = piece.end) {
+		if (piece.attributes.kind != RANGE_FOREIGN)
+			continue;
+		advise(first, piece.first, advice);
+		first = piece.end;
+	}
+	advise(first, region->pages, advice);
+}
+
+/*
+ * The region is MADV_DONTFORK at all other times: a child that comes about in a way that we do not
+ * see (a raw system call) must not read zeros where its pages are far.
+ */
+void region_fork_prepare(bool inherit)
+{
+	struct range piece;
+
+	pthread_mutex_lock(&region->lock);
+	if (!inherit)
+		return;
+	advise_own(MADV_DOFORK);
+	for (uint64_t at = 0; range_map_next(&region->map, at, region->pages, &piece);
+	     at = piece.end)
+		if (piece.attributes.kind != RANGE_FOREIGN &&
+		    piece.attributes.fork == RANGE_FORK_DROP)
+			advise(piece.first, piece.end, MADV_DONTFORK);
+}
+
+void region_fork_parent(void)
+{
+	advise_own(MADV_DONTFORK);
+	pthread_mutex_unlock(&region->lock);
+}
+
+/* Locks are not inherited (mlock(2)), nor is what the program wanted dropped or wiped. */
+static int adopt(struct range *piece)
+{
+	uint64_t count = piece->end - piece->first;
+	int err;
+
+	switch ((enum range_fork)piece->attributes.fork) {
+	case RANGE_FORK_DROP:
+		err = region_place(piece->first, count, MAP_FIXED);
+		pager_fork_forget(region->pager, piece->first, count);
+		return err ? err : range_map_clear(&region->map, piece->first, count);
+	case RANGE_FORK_WIPE:
+		pager_fork_forget(region->pager, piece->first, count);
+		break;
+	case RANGE_FORK_COPY:
+		err = pager_fork_adopt(region->pager, piece->first, count);
+		if (err)
+			return err;
+		break;
+	}
+	if (!piece->attributes.locked)
+		return 0;
+	piece->attributes.locked = 0;
+	return range_map_set(&region->map, piece->first, count, piece->attributes);
+}
+
+int region_fork_child(void)
+{
+	struct range piece;
+	int err = 0;
+
+	advise_own(MADV_DONTFORK);
+	for (uint64_t at = 0; !err && range_map_next(&region->map, at, region->pages, &piece);
+	     at = piece.end)
+		if (piece.attributes.kind != RANGE_FOREIGN)
+			err = adopt(&piece);
+	region_publish();
+	pthread_mutex_unlock(&region->lock);
+	return err;
+}
