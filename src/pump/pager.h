@@ -83,6 +83,11 @@ int pager_relocate(struct pager *pager, uint64_t from, uint64_t to, uint64_t cou
 int pager_lock(struct pager *pager, uint64_t first, uint64_t count);
 void pager_unlock(struct pager *pager, uint64_t first, uint64_t count);
 
+/* The pages are the next to be evicted, the first of them first. */
+void pager_cool(struct pager *pager, uint64_t first, uint64_t count);
+/* Evicts the pages now, and gives back as many physical pages. Pinned and locked ones stay. */
+void pager_page_out(struct pager *pager, uint64_t first, uint64_t count);
+
 /* Registers [first, first + count) with userfaultfd anew, after the kernel mapping was replaced. */
 int pager_register(struct pager *pager, uint64_t first, uint64_t count);
 

@@ -108,18 +108,12 @@ static uint32_t move_run(struct pager *pager, const struct departure *out, uint3
 	return (uint32_t)(moved / PAGE_BYTES);
 }
 
-/* Takes up to a batch of the oldest resident pages, with their entries. */
-static uint32_t choose(struct lane *lane, struct departure *out, uint32_t *ret_group)
+/* Takes the entries of those of the pages, which were listed, that may go. */
+static uint32_t choose(struct pager *pager, const uint32_t *pages, uint32_t wanted,
+		       struct departure *out)
 {
-	struct pager *pager = lane->pager;
-	uint32_t count = 0, wanted = 0, pages[EVICT_BATCH_PAGES];
+	uint32_t count = 0;
 
-	pthread_mutex_lock(&pager->lock);
-	*ret_group = frame_pool_take_group(&pager->frames);
-	while (*ret_group != FRAME_GROUP_NONE && wanted < EVICT_BATCH_PAGES &&
-	       page_list_pop(&pager->resident, &pages[wanted]))
-		wanted++;
-	pthread_mutex_unlock(&pager->lock);
 	for (uint32_t i = 0; i < wanted; i++) {
 		uint64_t entry;
 
@@ -242,23 +236,13 @@ static void sort_by_page(struct departure *out, uint32_t count)
 	}
 }
 
-/* Evicts one batch: the number of pages that left. */
-static uint32_t evict_batch(struct lane *lane)
+uint32_t pager_evict_pages(struct lane *lane, const uint32_t *pages, uint32_t wanted,
+			   uint32_t group)
 {
 	struct departure out[EVICT_BATCH_PAGES];
 	struct pager *pager = lane->pager;
-	uint32_t group, gone = 0, count;
+	uint32_t gone = 0, count = choose(pager, pages, wanted, out);
 
-	if (atomic_load(&pager->still))
-		return 0;
-	/* Stores of a group are noted when it is queued: none may end before, so none may wait. */
-	while (far_stores_pending(lane->far) + EVICT_BATCH_PAGES > FAR_STORES_MAX) {
-		pager_reap(lane);
-		sched_yield();
-	}
-	count = choose(lane, out, &group);
-	if (group == FRAME_GROUP_NONE)
-		return 0;
 	sort_by_page(out, count);
 	for (uint32_t i = 0, moved = 0; i < count; i++) {
 		struct departure d = out[i];
@@ -280,6 +264,33 @@ static uint32_t evict_batch(struct lane *lane)
 	pager_count(&pager->counters->pages_evicted, gone);
 	publish(lane, out, gone, group);
 	return gone;
+}
+
+void pager_make_store_room(struct lane *lane)
+{
+	/* Stores of a group are noted when it is queued: none may end before, so none may wait. */
+	while (far_stores_pending(lane->far) + EVICT_BATCH_PAGES > FAR_STORES_MAX) {
+		pager_reap(lane);
+		sched_yield();
+	}
+}
+
+/* Evicts a batch of the oldest resident pages: the number of those that left. */
+static uint32_t evict_batch(struct lane *lane)
+{
+	struct pager *pager = lane->pager;
+	uint32_t group, wanted = 0, pages[EVICT_BATCH_PAGES];
+
+	if (atomic_load(&pager->still))
+		return 0;
+	pager_make_store_room(lane);
+	pthread_mutex_lock(&pager->lock);
+	group = frame_pool_take_group(&pager->frames);
+	while (group != FRAME_GROUP_NONE && wanted < EVICT_BATCH_PAGES &&
+	       page_list_pop(&pager->resident, &pages[wanted]))
+		wanted++;
+	pthread_mutex_unlock(&pager->lock);
+	return group == FRAME_GROUP_NONE ? 0 : pager_evict_pages(lane, pages, wanted, group);
 }
 
 /* ---- Back: a victim returns to its page ---- */

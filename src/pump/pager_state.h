@@ -120,6 +120,14 @@ int pager_reserve(struct lane *lane);
 void pager_unreserve(struct pager *pager);
 /* Drops the oldest victims, a group of them at the most: the number of pages made free. */
 uint32_t pager_reclaim(struct pager *pager);
+/*
+ * Evicts those of the pages that may go into the group, which is taken. The caller has them from
+ * the list, at most EVICT_BATCH_PAGES, and made room for their stores. Returns how many went.
+ */
+uint32_t pager_evict_pages(struct lane *lane, const uint32_t *pages, uint32_t wanted,
+			   uint32_t group);
+/* Waits until the lane can take the stores of a batch. */
+void pager_make_store_room(struct lane *lane);
 /* Evicts ahead of need, by the policy. */
 void pager_evict_ahead(struct lane *lane);
 /* Ends the lane's stores that are done. */

@@ -56,6 +56,13 @@ static int advise_piece(const struct range *piece, int advice)
 	case MADV_DONTNEED_LOCKED:
 		pager_discard(region->pager, piece->first, piece->end - piece->first);
 		return 0;
+	case MADV_COLD:
+	case MADV_PAGEOUT:
+		if (piece->attributes.locked)
+			return -EINVAL;
+		(advice == MADV_COLD ? pager_cool : pager_page_out)(
+			region->pager, piece->first, piece->end - piece->first);
+		return 0;
 	case MADV_DONTFORK:
 		return set_fork(piece, RANGE_FORK_DROP);
 	case MADV_WIPEONFORK:
@@ -73,8 +80,6 @@ static int advise_piece(const struct range *piece, int advice)
 	case MADV_UNMERGEABLE:
 	case MADV_DONTDUMP:
 	case MADV_DODUMP:
-	case MADV_COLD:
-	case MADV_PAGEOUT:
 		return 0; /* hints about what the pager does by itself */
 	case MADV_POPULATE_READ:
 		return piece->attributes.protection & PROT_READ ? 0 : -EINVAL;

@@ -238,6 +238,31 @@ static void locks(void)
 	ballast_press(&ballast);
 }
 
+/* Advice about when pages go changes nothing of what they hold, whatever their protection. */
+static void cold(void)
+{
+	static const int advices[] = { MADV_COLD, MADV_PAGEOUT };
+	static const int protections[] = { PROT_READ | PROT_WRITE, PROT_READ, PROT_NONE };
+	size_t bytes = 512 * PAGE;
+	uint8_t *memory = map_anonymous(bytes);
+	for (size_t index = 0; index < 6; index++) {
+		words_fill(memory, bytes, index, arguments.seed);
+		CHECK(mprotect(memory, bytes, protections[index / 2]) == 0);
+		CHECK(madvise(memory, bytes, advices[index % 2]) == 0);
+		CHECK(madvise(memory, bytes, advices[index % 2]) == 0);
+		CHECK(mprotect(memory, bytes, PROT_READ | PROT_WRITE) == 0);
+		words_check(memory, bytes, index, arguments.seed, "advised to go");
+	}
+	CHECK(mlock(memory + 8 * PAGE, PAGE) == 0);
+	for (size_t index = 0; index < 2; index++) {
+		errno = 0;
+		CHECK(madvise(memory, bytes, advices[index]) == -1 && errno == EINVAL);
+	}
+	words_check(memory, bytes, 5, arguments.seed, "beside a lock");
+	CHECK(munlock(memory + 8 * PAGE, PAGE) == 0);
+	CHECK(munmap(memory, bytes) == 0);
+}
+
 static void lock_limit(void)
 {
 	pid_t pid = fork();
@@ -306,7 +331,7 @@ int main(int argc, char **argv)
 		{ "barrier", barrier },	      { "growth", growth },
 		{ "odd_places", odd_places }, { "resident", resident },
 		{ "locks", locks },	      { "lock_limit", lock_limit },
-		{ "lock_all", lock_all },
+		{ "lock_all", lock_all },     { "cold", cold },
 	};
 	arguments = arguments_parse(argc, argv);
 	ballast = ballast_make(arguments.bytes);

@@ -7,6 +7,7 @@
 
 #include <check.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -87,6 +88,11 @@ static void *run(void *argument)
 			for (uint64_t i = 0; i < 512; i += 73)
 				page_at(t, page)[i] = value + i * page;
 			t->model[page] = value;
+		} else if (what == 8 && page < PAGES - 64) {
+			/* The neighbours are other threads': their bytes must not change. */
+			pager_page_out(t->pager, page, random_below(&random, 64));
+		} else if (what == 9 && page < PAGES - 64) {
+			pager_cool(t->pager, page, random_below(&random, 64));
 		}
 		check_page(t, page);
 	}
@@ -145,6 +151,81 @@ START_TEST(survives_a_loss)
 }
 END_TEST
 
+static uint64_t count_resident(const struct pager *pager, uint64_t first, uint64_t count)
+{
+	uint64_t resident = 0;
+
+	for (uint64_t page = first; page < first + count; page++)
+		resident += (uint64_t)pager_is_resident(pager, page);
+	return resident;
+}
+
+static void write_pages(struct trial *t, uint64_t first, uint64_t count)
+{
+	for (uint64_t page = first; page < first + count; page++) {
+		for (uint64_t i = 0; i < 512; i += 73)
+			page_at(t, page)[i] = page + 1 + i * page;
+		t->model[page] = page + 1;
+		/* The thread may go on before the handler has noted where the page is. */
+		while (!pager_is_resident(t->pager, page))
+			sched_yield();
+	}
+}
+
+START_TEST(page_out_takes_what_it_names_and_no_other)
+{
+	struct run_member *member;
+	struct pager *pager = start("mem:", NULL, PAGER_KERNEL_AUTO, &member);
+	uint64_t *model = calloc(PAGES, sizeof(*model));
+	struct trial t = { .pager = pager, .model = model };
+
+	write_pages(&t, 0, 1000);
+	ck_assert_int_eq(pager_lock(pager, 90, 10), 0);
+	pager_page_out(pager, 50, 900);
+	ck_assert_uint_eq(count_resident(pager, 0, 50), 50);
+	ck_assert_uint_eq(count_resident(pager, 50, 900), 10);
+	ck_assert_uint_eq(count_resident(pager, 90, 10), 10);
+	ck_assert_uint_eq(count_resident(pager, 950, 50), 50);
+	ck_assert_uint_eq(member->counters.pages_evicted, 890);
+	/* The handler of one more fault says what is local: what was paged out is not. */
+	write_pages(&t, 1000, 1);
+	while (!member->counters.local_bytes)
+		usleep(1000);
+	ck_assert_uint_lt(member->counters.local_bytes, 200 * PAGE_BYTES);
+	/* Of pages that are far already it is nothing. */
+	pager_page_out(pager, 50, 900);
+	ck_assert_uint_eq(member->counters.pages_evicted, 890);
+	for (uint64_t page = 0; page < 1001; page++)
+		check_page(&t, page);
+	ck_assert_uint_eq(t.wrong, 0);
+	free(model);
+}
+END_TEST
+
+START_TEST(cold_pages_are_the_next_to_go)
+{
+	struct run_member *member;
+	struct pager *pager = start("mem:", NULL, PAGER_KERNEL_AUTO, &member);
+	uint64_t *model = calloc(PAGES, sizeof(*model)), at = 1000, gone;
+	struct trial t = { .pager = pager, .model = model };
+
+	write_pages(&t, 0, at);
+	ck_assert_uint_eq(member->counters.pages_evicted, 0);
+	pager_cool(pager, 300, 400);
+	while (member->counters.pages_evicted < 100)
+		write_pages(&t, at++, 1);
+	gone = 400 - count_resident(pager, 300, 400);
+	ck_assert_uint_ge(gone, 100);
+	ck_assert_uint_eq(count_resident(pager, 0, 300), 300);
+	ck_assert_uint_eq(count_resident(pager, 700, 300), 300);
+	ck_assert_uint_eq(count_resident(pager, 300, gone), 0);
+	for (uint64_t page = 0; page < at; page++)
+		check_page(&t, page);
+	ck_assert_uint_eq(t.wrong, 0);
+	free(model);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("pager");
@@ -157,6 +238,8 @@ int main(void)
 	tcase_add_test(tests, copies_pages);
 	tcase_add_test(tests, survives_errors);
 	tcase_add_test(tests, survives_a_loss);
+	tcase_add_test(tests, page_out_takes_what_it_names_and_no_other);
+	tcase_add_test(tests, cold_pages_are_the_next_to_go);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
