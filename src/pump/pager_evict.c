@@ -73,10 +73,23 @@ static int copy_out(struct lane *lane, uint64_t page, char *to)
 	return err;
 }
 
+/*
+ * After a fork physical pages are shared, which the kernel does not move: this gives the process
+ * its own. Fails where the program may not write.
+ */
+static int make_own(char *at, uint32_t pages)
+{
+	return raw_madvise(at, pages * PAGE_BYTES, MADV_POPULATE_WRITE);
+}
+
 int pager_carry(struct lane *lane, uint64_t page, char *to)
 {
-	int err = move_page(lane->pager, to, pager_page(lane->pager, page));
+	char *at = pager_page(lane->pager, page);
+	int err = move_page(lane->pager, to, at);
 
+	/* Shared, or pinned; what is shared and cannot be written can be copied. */
+	if (err == -EBUSY)
+		err = make_own(at, 1) ? -EINVAL : move_page(lane->pager, to, at);
 	return err == -EINVAL ? copy_out(lane, page, to) : err;
 }
 
@@ -96,6 +109,7 @@ static int move_out(struct lane *lane, uint64_t page, uint32_t frame)
 static uint32_t move_run(struct pager *pager, const struct departure *out, uint32_t count,
 			 uint32_t frame)
 {
+	char *at = pager_page(pager, out[0].page);
 	uint32_t run = 1;
 	size_t moved;
 
@@ -103,8 +117,11 @@ static uint32_t move_run(struct pager *pager, const struct departure *out, uint3
 		run++;
 	if (run == 1 || !pager->use_move)
 		return 0;
-	uffd_move(&pager->uffd, pager_frame(pager, frame), pager_page(pager, out[0].page),
-		  run * PAGE_BYTES, &moved);
+	for (uint32_t try = 0; try < 2; try++) {
+		uffd_move(&pager->uffd, pager_frame(pager, frame), at, run * PAGE_BYTES, &moved);
+		if (moved || make_own(at, run))
+			break;
+	}
 	return (uint32_t)(moved / PAGE_BYTES);
 }
 
