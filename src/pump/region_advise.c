@@ -171,27 +171,32 @@ static int set_locked(const struct range *piece, int locked)
 	return err ? err : range_map_set(&region->map, piece->first, count, attributes);
 }
 
-static uint64_t locked_pages(void)
+static uint64_t locked_pages(uint64_t first, uint64_t end)
 {
 	uint64_t at, pages = 0;
 	struct range piece;
 
-	for (at = 0; range_map_next(&region->map, at, region->pages, &piece); at = piece.end)
+	for (at = first; range_map_next(&region->map, at, end, &piece); at = piece.end)
 		if (piece.attributes.locked)
 			pages += piece.end - piece.first;
 	return pages;
 }
 
-/* The rule of RLIMIT_MEMLOCK; root stands for CAP_IPC_LOCK. */
-static int allow_lock(uint64_t pages)
+int region_allow_lock(uint64_t first, uint64_t count)
 {
+	uint64_t locked = locked_pages(0, region->pages) + count -
+			  locked_pages(first, first + count);
 	struct rlimit limit;
 
+	/* All locks together: the other half is for what they leave to be moved. */
+	if (locked * REGION_PAGE_BYTES > pager_local_bytes(region->pager) / 2)
+		return -ENOMEM;
+	/* The rule of RLIMIT_MEMLOCK; root stands for CAP_IPC_LOCK. */
 	if (geteuid() == 0 || getrlimit(RLIMIT_MEMLOCK, &limit))
 		return 0;
 	if (!limit.rlim_cur)
 		return -EPERM;
-	return (locked_pages() + pages) * REGION_PAGE_BYTES > limit.rlim_cur ? -ENOMEM : 0;
+	return locked * REGION_PAGE_BYTES > limit.rlim_cur ? -ENOMEM : 0;
 }
 
 static int set_locked_span(const void *address, size_t bytes, int locked)
@@ -213,7 +218,7 @@ static int set_locked_span(const void *address, size_t bytes, int locked)
 	if (!range_map_is_mapped(&region->map, span.first, span.count))
 		err = -ENOMEM;
 	if (!err && locked)
-		err = allow_lock(span.count);
+		err = region_allow_lock(span.first, span.count);
 	for (at = span.first; !err && range_map_next(&region->map, at, end, &piece); at = piece.end)
 		err = set_locked(&piece, locked);
 	pthread_mutex_unlock(&region->lock);

@@ -51,7 +51,8 @@ static int move(struct range from, uint64_t to, uint64_t to_count, int flags)
 		return err;
 	}
 	attributes.protection = from.attributes.protection;
-	if (from.attributes.locked && !pager_lock(region->pager, to, to_count))
+	if (from.attributes.locked && !region_allow_lock(to, to_count - count) &&
+	    !pager_lock(region->pager, to, to_count))
 		attributes.locked = 1;
 	err = set_protection(to, to_count, attributes.protection);
 	if (!err)
@@ -120,7 +121,8 @@ static int grow_or_move(struct range from, uint64_t pages, int flags, uint64_t *
 			err = region_take(from.end, pages - count, more);
 			if (err || !from.attributes.locked)
 				return err;
-			if (!pager_lock(region->pager, from.end, pages - count))
+			if (!region_allow_lock(from.end, pages - count) &&
+			    !pager_lock(region->pager, from.end, pages - count))
 				more.locked = 1;
 			return range_map_set(&region->map, from.end, pages - count, more);
 		}

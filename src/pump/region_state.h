@@ -2,7 +2,7 @@
 #ifndef PUMP_REGION_STATE_H
 #define PUMP_REGION_STATE_H
 
-/* What region.c, region_move.c and region_advise.c share. */
+/* What region*.c share. */
 
 #include <pthread.h>
 #include <stdint.h>
@@ -42,6 +42,9 @@ int region_drop(uint64_t first, uint64_t count);
 void region_publish(void);
 /* Gives the pages, free until now, to a mapping. */
 int region_take(uint64_t first, uint64_t count, struct range_attributes attributes);
+
+/* Whether the pages may be locked beside those that are already: 0, -ENOMEM, -EPERM. */
+int region_allow_lock(uint64_t first, uint64_t count);
 
 /* Puts inaccessible memory of the pager's in place of another mapping; `flags` say how. */
 int region_place(uint64_t first, uint64_t count, int flags);

@@ -238,6 +238,27 @@ static void locks(void)
 	ballast_press(&ballast);
 }
 
+/* Small locks that together are too much, until one is refused: the program goes on. */
+static void many_locks(void)
+{
+	size_t bytes = ballast.pages * PAGE / 32;
+	uint8_t *memory = (uint8_t *)ballast.words;
+	size_t part = 0;
+	while (part < 32 && mlock(memory + part * bytes, bytes) == 0)
+		part++;
+	CHECK(part == 32 || errno == ENOMEM || errno == EAGAIN);
+	CHECK(part > 0 && mlock(memory, bytes) == 0); /* again costs nothing more */
+	ballast_press(&ballast);
+	uint8_t *grown = map_anonymous(bytes);
+	CHECK(mlock(grown, bytes) == 0 || errno == ENOMEM || errno == EAGAIN);
+	grown = mremap(grown, bytes, 4 * bytes, MREMAP_MAYMOVE);
+	CHECK(grown != MAP_FAILED || errno == EAGAIN);
+	ballast_press(&ballast);
+	CHECK(munlock(memory, ballast.pages * PAGE) == 0);
+	CHECK(grown == MAP_FAILED || munmap(grown, 4 * bytes) == 0);
+	ballast_press(&ballast);
+}
+
 /* Advice about when pages go changes nothing of what they hold, whatever their protection. */
 static void cold(void)
 {
@@ -332,6 +353,7 @@ int main(int argc, char **argv)
 		{ "odd_places", odd_places }, { "resident", resident },
 		{ "locks", locks },	      { "lock_limit", lock_limit },
 		{ "lock_all", lock_all },     { "cold", cold },
+		{ "many_locks", many_locks },
 	};
 	arguments = arguments_parse(argc, argv);
 	ballast = ballast_make(arguments.bytes);
