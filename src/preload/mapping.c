@@ -101,8 +101,9 @@ PRELOAD_EXPORT void *mremap(void *address, size_t old_bytes, size_t new_bytes, i
 		err = region_remap(address, old_bytes, new_bytes, flags, wish, &got);
 		inside_leave();
 	} else if (flags & MREMAP_FIXED && meets(wish, new_bytes)) {
-		/* Memory that the kernel keeps cannot become managed by moving it. */
-		err = -ENOMEM;
+		inside_enter();
+		err = region_remap_in(address, old_bytes, new_bytes, flags, wish, &got);
+		inside_leave();
 	} else {
 		err = raw_mremap(address, old_bytes, new_bytes, flags, wish, &got);
 	}

@@ -460,6 +460,11 @@ int pager_is_resident(const struct pager *pager, uint64_t page)
 	return page_entry_state(page_table_peek(&pager->table, page)) == PAGE_LOCAL;
 }
 
+int pager_is_untouched(const struct pager *pager, uint64_t page)
+{
+	return !page_table_peek(&pager->table, page);
+}
+
 int pager_owns_descriptor(const struct pager *pager, int fd)
 {
 	return fd == pager->uffd.fd || fd == pager->memory_fd || fd == pager->spare_fd;

@@ -93,6 +93,8 @@ int pager_register(struct pager *pager, uint64_t first, uint64_t count);
 
 /* 1 if the page is resident, for mincore. */
 int pager_is_resident(const struct pager *pager, uint64_t page);
+/* 1 if the page was never touched, or given up since: it reads as zeros. */
+int pager_is_untouched(const struct pager *pager, uint64_t page);
 
 /*
  * fork(), in its order; all of it on the thread that forks, while no other call below or above is

@@ -44,9 +44,16 @@ int region_map_foreign(void *address, size_t bytes, int protection, int flags, i
 int region_unmap(void *address, size_t bytes);
 int region_protect(void *address, size_t bytes, int protection);
 
-/* mremap(2). A `wish` (MREMAP_FIXED) outside the region is refused with -ENOMEM. */
+/*
+ * mremap(2). What goes to a `wish` (MREMAP_FIXED) outside the region is copied, and ordinary memory
+ * from then on.
+ */
 int region_remap(void *address, size_t old_bytes, size_t new_bytes, int flags, void *wish,
 		 void **ret_address);
+
+/* The same of other memory to a `wish` in the region, where it stays foreign. */
+int region_remap_in(void *address, size_t old_bytes, size_t new_bytes, int flags, void *wish,
+		    void **ret_address);
 
 int region_advise(void *address, size_t bytes, int advice);
 /* msync(2): the kernel's part of it for foreign memory, and its answers. */

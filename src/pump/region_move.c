@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <sys/uio.h>
 
 #include "base/raw_map.h"
 #include "pump/region.h"
@@ -133,6 +134,62 @@ static int grow_or_move(struct range from, uint64_t pages, int flags, uint64_t *
 	return err ? err : move(from, *ret_first, pages, flags);
 }
 
+/* By the kernel's hand: it answers with an error where a page is lost, and no signal comes here. */
+static int copy_pages(uint64_t first, uint64_t count, void *to)
+{
+	struct iovec local, remote;
+
+	for (uint64_t page = 0; page < count; page++) {
+		local.iov_base = (char *)to + page * REGION_PAGE_BYTES;
+		remote.iov_base = region_address(first + page);
+		local.iov_len = remote.iov_len = REGION_PAGE_BYTES;
+		if (pager_is_untouched(region->pager, first + page))
+			continue;
+		if (RAW_CALL(SYS_process_vm_readv, getpid(), &local, 1, &remote, 1, 0) !=
+		    (long)REGION_PAGE_BYTES)
+			return -EFAULT;
+	}
+	return 0;
+}
+
+/* The pages of `from` go to ordinary memory at `wish`, in place of what is there. */
+static int move_away(struct range from, uint64_t pages, int flags, void *wish)
+{
+	const struct range_attributes *attributes = &from.attributes;
+	uint64_t count = from.end - from.first, copied = count < pages ? count : pages;
+	size_t bytes = pages * REGION_PAGE_BYTES;
+	void *to;
+	int err;
+
+	/* Made elsewhere and moved, so that a refusal leaves what is there alone. */
+	err = raw_mmap(NULL, bytes, READ_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0,
+		       &to);
+	if (err)
+		return err;
+	err = set_protection(from.first, copied, attributes->protection | PROT_READ);
+	if (!err)
+		err = copy_pages(from.first, copied, to);
+	if (!err)
+		err = raw_mprotect(to, bytes, attributes->protection);
+	if (!err)
+		err = raw_mremap(to, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, wish, &to);
+	if (err) {
+		raw_munmap(to, bytes);
+		set_protection(from.first, copied, attributes->protection);
+		return err;
+	}
+	if (attributes->locked)
+		RAW_CALL(SYS_mlock, to, bytes);
+	if (!(flags & MREMAP_DONTUNMAP))
+		return region_drop(from.first, count);
+	if (attributes->locked)
+		pager_unlock(region->pager, from.first, count);
+	from.attributes.locked = 0;
+	pager_discard(region->pager, from.first, count);
+	set_protection(from.first, count, attributes->protection);
+	return range_map_set(&region->map, from.first, count, from.attributes);
+}
+
 static int move_to(struct range from, uint64_t pages, int flags, void *wish, uint64_t *ret_first)
 {
 	struct region_span to;
@@ -162,6 +219,11 @@ static int remap(struct region_span span, uint64_t pages, int flags, void *wish,
 		return -EFAULT;
 	if (from.attributes.kind == RANGE_FOREIGN)
 		return remap_foreign(from, pages, flags, wish, ret_address);
+	if (flags & MREMAP_FIXED && !region_meets(wish, pages * REGION_PAGE_BYTES)) {
+		*ret_address = wish;
+		return (uintptr_t)wish % REGION_PAGE_BYTES ? -EINVAL
+							   : move_away(from, pages, flags, wish);
+	}
 	err = flags & MREMAP_FIXED ? move_to(from, pages, flags, wish, &first)
 				   : grow_or_move(from, pages, flags, &first);
 	*ret_address = region_address(first);
@@ -190,6 +252,33 @@ int region_remap(void *address, size_t old_bytes, size_t new_bytes, int flags, v
 		return -ENOMEM;
 	pthread_mutex_lock(&region->lock);
 	err = remap(span, pages, flags, wish, ret_address);
+	region_publish();
+	pthread_mutex_unlock(&region->lock);
+	return err;
+}
+
+int region_remap_in(void *address, size_t old_bytes, size_t new_bytes, int flags, void *wish,
+		    void **ret_address)
+{
+	struct range_attributes attributes = { .kind = RANGE_FOREIGN, .protection = READ_WRITE };
+	struct region_span to;
+	int err;
+
+	/* What the kernel refuses at a glance, it refuses before anything is changed. */
+	if (flags & ~REMAP_FLAGS || !(flags & MREMAP_MAYMOVE) || !new_bytes ||
+	    (uintptr_t)address % REGION_PAGE_BYTES)
+		return -EINVAL;
+	err = region_span_of(wish, new_bytes, &to);
+	if (err)
+		return err;
+	pthread_mutex_lock(&region->lock);
+	err = region_drop(to.first, to.count);
+	if (!err)
+		err = range_map_set(&region->map, to.first, to.count, attributes);
+	if (!err)
+		err = raw_mremap(address, old_bytes, new_bytes, flags, wish, ret_address);
+	if (err)
+		region_drop(to.first, to.count);
 	region_publish();
 	pthread_mutex_unlock(&region->lock);
 	return err;

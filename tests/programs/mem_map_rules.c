@@ -189,6 +189,44 @@ static void growth(void)
 	CHECK(munmap(memory, bytes / 4) == 0 && munmap(target, bytes / 4) == 0);
 }
 
+/* Out of the memory that mmap chose to memory at a place of our own, and back. */
+static void moves_between_places(void)
+{
+	size_t bytes = 300 * PAGE, more = 400 * PAGE;
+	int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+	uint8_t *place = (uint8_t *)0x110000000000ul; /* far from all that the kernel chooses */
+	uint8_t *memory = map_anonymous(bytes);
+	words_fill(memory, 200 * PAGE, 1, arguments.seed);
+	CHECK(mprotect(memory, bytes, PROT_READ) == 0);
+	ballast_press(&ballast);
+	CHECK(mremap(memory, bytes, more, flags, place) == place);
+	CHECK(probe(memory, false) == SIGSEGV && probe(place, true) == SIGSEGV);
+	words_check(place, 200 * PAGE, 1, arguments.seed, "moved out");
+	CHECK(bytes_are_zero(place + 200 * PAGE, more - 200 * PAGE));
+	CHECK(mprotect(place, more, PROT_READ | PROT_WRITE) == 0);
+	/* Back over something that was there. */
+	memory = map_anonymous(more);
+	words_fill(memory, more, 2, arguments.seed);
+	ballast_press(&ballast);
+	CHECK(mremap(place, more, bytes, flags, memory) == memory);
+	CHECK(probe(place, false) == SIGSEGV);
+	words_check(memory, 200 * PAGE, 1, arguments.seed, "moved in");
+	CHECK(bytes_are_zero(memory + 200 * PAGE, bytes - 200 * PAGE));
+	CHECK(munmap(memory, more) == 0);
+	/* Moved, but not unmapped: it is there and reads as zeros. */
+	memory = map_anonymous(bytes);
+	words_fill(memory, bytes, 3, arguments.seed);
+	CHECK(mremap(memory, bytes, bytes, flags | MREMAP_DONTUNMAP, place) == place);
+	words_check(place, bytes, 3, arguments.seed, "moved out, not unmapped");
+	CHECK(bytes_are_zero(memory, bytes));
+	CHECK(munmap(memory, bytes) == 0);
+	errno = 0;
+	CHECK(mremap(place, bytes, bytes, flags, (uint8_t *)map_anonymous(PAGE) + 1) == MAP_FAILED);
+	CHECK(errno == EINVAL);
+	words_check(place, bytes, 3, arguments.seed, "after EINVAL");
+	CHECK(munmap(place, bytes) == 0);
+}
+
 static void odd_places(void)
 {
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS;
@@ -354,6 +392,7 @@ int main(int argc, char **argv)
 		{ "locks", locks },	      { "lock_limit", lock_limit },
 		{ "lock_all", lock_all },     { "cold", cold },
 		{ "many_locks", many_locks },
+		{ "moves_between_places", moves_between_places },
 	};
 	arguments = arguments_parse(argc, argv);
 	ballast = ballast_make(arguments.bytes);
