@@ -6,6 +6,9 @@
 
 #include "pump/far.h"
 
+#define FAR_SPIN_NS 200000u /* of a wait in which others are only let before */
+#define FAR_NAP_NS 20000u   /* and from then on between two looks; the kernel rounds it up */
+
 struct far {
 	struct slot_map *map;
 	uint32_t member;
