@@ -178,6 +178,45 @@ static void pending_read(void)
 	close(ends[1]);
 }
 
+/*
+ * A mapping moves while a page of it is pinned: it moves or it does not, and what the device has is
+ * the program's page still. When the pin is gone it moves.
+ */
+static void pinned_move(void)
+{
+	size_t bytes = 64 * PAGE, pinned = 40 * PAGE;
+	off_t offset = (off_t)(block_count * BLOCK); /* behind what the other parts use */
+	uint8_t *memory = map_anonymous(bytes), *at = map_anonymous(bytes);
+	struct iovec part = { memory + pinned, PAGE };
+	struct io_uring ring;
+	if (io_uring_queue_init(4, &ring, 0) != 0)
+		return;
+	words_fill(memory, bytes - PAGE, 7, arguments.seed);
+	CHECK(io_uring_register_buffers(&ring, &part, 1) == 0);
+	usleep(100000); /* the rest is pushed out */
+	uint8_t *target = at;
+	at = mremap(memory, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target);
+	CHECK(at == target || (at == MAP_FAILED && errno == ENOMEM));
+	if (at == MAP_FAILED)
+		at = memory;
+	words_check(at, bytes - PAGE, 7, arguments.seed, "moved with a pin");
+	CHECK(bytes_are_zero(at + bytes - PAGE, PAGE));
+	words_fill(at + pinned, PAGE, 8, arguments.seed);
+	struct io_uring_sqe *entry = io_uring_get_sqe(&ring);
+	io_uring_prep_write_fixed(entry, fd, part.iov_base, PAGE, (uint64_t)offset, 0);
+	CHECK(io_uring_submit(&ring) == 1);
+	ring_wait(&ring, 1, PAGE);
+	CHECK(pread(fd, buffer(0), PAGE, offset) == (ssize_t)PAGE);
+	words_check(buffer(0), PAGE, 8, arguments.seed, "written from a pinned page");
+	CHECK(io_uring_unregister_buffers(&ring) == 0);
+	io_uring_queue_exit(&ring);
+	memory = map_anonymous(bytes);
+	CHECK(mremap(at, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, memory) == memory);
+	words_check(memory, pinned, 7, arguments.seed, "moved without a pin");
+	words_check(memory + pinned, PAGE, 8, arguments.seed, "the page that was pinned");
+	CHECK(munmap(memory, bytes) == 0);
+}
+
 static void ring_plain(void)
 {
 	ring(false);
@@ -196,6 +235,7 @@ int main(int argc, char **argv)
 	} parts[] = {
 		{ "plain", plain },	 { "large", large },	      { "ring", ring_plain },
 		{ "fixed", ring_fixed }, { "pending", pending_read },
+		{ "pinned_move", pinned_move },
 	};
 	pthread_t evictor;
 	arguments = arguments_parse(argc, argv);

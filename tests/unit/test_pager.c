@@ -6,11 +6,16 @@
  */
 
 #include <check.h>
+#include <errno.h>
+#include <linux/io_uring.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -226,6 +231,68 @@ START_TEST(cold_pages_are_the_next_to_go)
 }
 END_TEST
 
+/* Pins the page as direct I/O does, for as long as the descriptor is open; -1 without io_uring. */
+static int pin(void *page)
+{
+	struct io_uring_params params = { 0 };
+	struct iovec buffer = { page, PAGE_BYTES };
+	int ring = (int)syscall(SYS_io_uring_setup, 1, &params);
+
+	if (ring >= 0)
+		ck_assert(!syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &buffer,
+				   1));
+	return ring;
+}
+
+START_TEST(a_move_that_meets_a_pin_is_undone)
+{
+	enum { COUNT = 64, PINNED = 40, FROM = 8, TO = 1000 };
+	struct run_member *member;
+	struct pager *pager = start("mem:", NULL, PAGER_KERNEL_AUTO, &member);
+	uint64_t *model = calloc(PAGES, sizeof(*model)), local;
+	struct trial t = { .pager = pager, .model = model };
+	int ring;
+
+	/* Before the pinned page there are local ones, victims or far ones, and one never touched. */
+	write_pages(&t, FROM, 30);
+	write_pages(&t, FROM + 31, COUNT - 31);
+	pager_page_out(pager, FROM + 10, 10);
+	ring = pin(page_at(&t, FROM + PINNED));
+	if (ring < 0) {
+		puts("skipped: io_uring is not permitted");
+		return;
+	}
+	for (uint32_t try = 0; try < 3; try++) {
+		ck_assert_int_eq(pager_relocate(pager, FROM, TO, COUNT), -EBUSY);
+		for (uint64_t page = TO; page < TO + COUNT; page++)
+			ck_assert(pager_is_untouched(pager, page));
+		ck_assert(pager_is_resident(pager, FROM + PINNED));
+	}
+	for (uint64_t page = FROM; page < FROM + COUNT; page++)
+		check_page(&t, page);
+	ck_assert_uint_eq(t.wrong, 0);
+	ck_assert(!syscall(SYS_io_uring_register, ring, IORING_UNREGISTER_BUFFERS, NULL, 0));
+	close(ring);
+	ck_assert_int_eq(pager_relocate(pager, FROM, TO, COUNT), 0);
+	for (uint64_t page = 0; page < COUNT; page++) {
+		ck_assert(pager_is_untouched(pager, FROM + page));
+		t.wrong += page_at(&t, TO + page)[73] !=
+			   (page == 30 ? 0 : FROM + page + 1 + 73 * (FROM + page));
+		t.wrong += page_at(&t, FROM + page)[73] != 0;
+	}
+	ck_assert_uint_eq(t.wrong, 0);
+	/* Nothing was counted twice on the way there and back: all of it leaves. */
+	pager_discard(pager, FROM, COUNT);
+	pager_discard(pager, TO, COUNT);
+	local = member->counters.local_bytes;
+	write_pages(&t, 2000, 1);
+	while (member->counters.local_bytes == local)
+		usleep(1000);
+	ck_assert_uint_eq(member->counters.local_bytes, PAGE_BYTES);
+	free(model);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("pager");
@@ -240,6 +307,7 @@ int main(void)
 	tcase_add_test(tests, survives_a_loss);
 	tcase_add_test(tests, page_out_takes_what_it_names_and_no_other);
 	tcase_add_test(tests, cold_pages_are_the_next_to_go);
+	tcase_add_test(tests, a_move_that_meets_a_pin_is_undone);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
