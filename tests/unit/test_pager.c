@@ -253,7 +253,7 @@ START_TEST(a_move_that_meets_a_pin_is_undone)
 	struct trial t = { .pager = pager, .model = model };
 	int ring;
 
-	/* Before the pinned page there are local ones, victims or far ones, and one never touched. */
+	/* Before the pinned page: local ones, some that left, and one never touched. */
 	write_pages(&t, FROM, 30);
 	write_pages(&t, FROM + 31, COUNT - 31);
 	pager_page_out(pager, FROM + 10, 10);
