@@ -212,11 +212,14 @@ static uint16_t store_run(struct lane *lane, struct departure *out, uint32_t gro
 	return stores;
 }
 
-/* Packs what has left into the group, in page order, and starts the stores of what changed. */
-static void publish(struct lane *lane, struct departure *out, uint32_t count, uint32_t group)
+/*
+ * Packs what has left into the group, in page order, and starts the stores of what changed. Returns
+ * how many are out: those that no backing took have come back.
+ */
+static uint32_t publish(struct lane *lane, struct departure *out, uint32_t count, uint32_t group)
 {
 	struct pager *pager = lane->pager;
-	uint32_t base = group * FRAME_GROUP_FRAMES, run = 0;
+	uint32_t base = group * FRAME_GROUP_FRAMES, run = 0, gone = 0;
 	uint16_t stores = 0;
 
 	for (uint32_t i = 0; i <= count; i++) {
@@ -236,9 +239,13 @@ static void publish(struct lane *lane, struct departure *out, uint32_t count, ui
 	if (pager->frames.groups[group].nonempty)
 		frame_pool_queue_group(&pager->frames, group, stores);
 	pthread_mutex_unlock(&pager->lock);
-	for (uint32_t i = 0; i < count; i++)
-		if (out[i].out)
-			page_table_release(&pager->table, out[i].page, out[i].entry);
+	for (uint32_t i = 0; i < count; i++) {
+		if (!out[i].out)
+			continue;
+		page_table_release(&pager->table, out[i].page, out[i].entry);
+		gone++;
+	}
+	return gone;
 }
 
 static void sort_by_page(struct departure *out, uint32_t count)
@@ -278,8 +285,8 @@ uint32_t pager_evict_pages(struct lane *lane, const uint32_t *pages, uint32_t wa
 		d.out = true;
 		out[gone++] = d;
 	}
+	gone = publish(lane, out, gone, group);
 	pager_count(&pager->counters->pages_evicted, gone);
-	publish(lane, out, gone, group);
 	return gone;
 }
 
