@@ -408,19 +408,21 @@ static bool settle_copy(struct far_lane *lane, struct store *store, uint32_t i)
 	if (store->good[i] || backing == SLOT_NO_BACKING)
 		return false;
 	counters = &lane->far->counters->backings[backing];
-	if (io->result == 0) {
-		store->good[i] = true;
-		count(&counters->pages_stored, store->page_count);
-		count(&lane->far->counters->bytes_written, store->page_count * PAGE_BYTES);
-		return false;
-	}
-	count(&counters->errors, 1);
-	if (!means_gone(io->result) && store->tries++ < FAR_STORE_TRIES * SLOT_COPIES_MAX) {
+	while (io->result != 0) {
+		count(&counters->errors, 1);
+		if (means_gone(io->result) || store->tries++ == FAR_STORE_TRIES * SLOT_COPIES_MAX) {
+			give_up(lane->far, backing, means_gone(io->result));
+			store->copies[i].backing = SLOT_NO_BACKING;
+			return false;
+		}
+		/* It may end at once, and in the same way. */
 		send_copy(lane, store, i, io->pages);
-		return io->result == BACKING_PENDING;
+		if (io->result == BACKING_PENDING)
+			return true;
 	}
-	give_up(lane->far, backing, means_gone(io->result));
-	store->copies[i].backing = SLOT_NO_BACKING;
+	store->good[i] = true;
+	count(&counters->pages_stored, store->page_count);
+	count(&lane->far->counters->bytes_written, store->page_count * PAGE_BYTES);
 	return false;
 }
 
