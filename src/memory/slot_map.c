@@ -16,6 +16,8 @@ int slot_map_init(struct slot_map *map, uint32_t backing_count, uint32_t copy_co
 
 	for (uint32_t i = 0; !err && i < SLOT_MEMBERS_MAX; i++)
 		err = robust_lock_init(&map->member_life[i]);
+	if (!err)
+		err = robust_lock_init(&map->mending);
 	map->backing_count = backing_count;
 	map->copy_count = copy_count;
 	return err;
@@ -57,6 +59,7 @@ static void clear_member(struct slot_map *map, uint32_t member)
 		for (uint32_t w = 0; w < SLOT_EXTENT_WORDS; w++)
 			atomic_store_explicit(&map->used[member][word_index(e, w)], 0,
 					      memory_order_relaxed);
+		atomic_store_explicit(&map->flying[member][e], 0, memory_order_relaxed);
 	}
 	atomic_store_explicit(&map->member_used[member], 0, memory_order_release);
 }
@@ -79,6 +82,13 @@ static void reap_members(struct slot_map *map)
 			break;
 		}
 	}
+}
+
+void slot_map_reap(struct slot_map *map)
+{
+	slot_map_lock(map);
+	reap_members(map);
+	slot_map_unlock(map);
 }
 
 int slot_map_join(struct slot_map *map, uint32_t *ret_member)
@@ -123,14 +133,10 @@ void slot_map_leave(struct slot_map *map, uint32_t member)
 	slot_map_unlock(map);
 }
 
-uint32_t slot_map_take(struct slot_map *map, uint32_t member, struct slot_cursor *cursor,
-		       uint32_t want, uint32_t *ret_first)
+/* Up to `want` neighbours of the cursor's extent, which is the member's and not sealed. */
+static uint32_t take_free(struct slot_map *map, uint32_t member, struct slot_cursor *cursor,
+			  uint32_t want, uint32_t *ret_first)
 {
-	assert(want > 0);
-	/* A cursor that came through a fork is of an extent that the parent goes on handing out. */
-	if (!cursor->extent || map->extents[cursor->extent - 1].owner != member + 1 ||
-	    map->extents[cursor->extent - 1].sealed)
-		return 0;
 	for (; cursor->word < SLOT_EXTENT_WORDS; cursor->word++) {
 		uint64_t free = cursor->free[cursor->word];
 		uint32_t first, count;
@@ -154,6 +160,31 @@ uint32_t slot_map_take(struct slot_map *map, uint32_t member, struct slot_cursor
 		return count;
 	}
 	return 0;
+}
+
+void slot_map_land(struct slot_map *map, uint32_t member, uint32_t extent)
+{
+	uint16_t before = atomic_fetch_sub(&map->flying[member][extent], 1);
+
+	assert(before > 0);
+}
+
+uint32_t slot_map_take(struct slot_map *map, uint32_t member, struct slot_cursor *cursor,
+		       uint32_t want, uint32_t *ret_first)
+{
+	uint32_t extent = cursor->extent - 1, taken = 0;
+
+	assert(want > 0);
+	if (!cursor->extent)
+		return 0;
+	/* Before the look at `sealed`: who seals looks at the two in the other order (F6). */
+	atomic_fetch_add(&map->flying[member][extent], 1);
+	/* A cursor that came through a fork is of an extent that the parent goes on handing out. */
+	if (map->extents[extent].owner == member + 1 && !atomic_load(&map->extents[extent].sealed))
+		taken = take_free(map, member, cursor, want, ret_first);
+	if (!taken)
+		slot_map_land(map, member, extent);
+	return taken;
 }
 
 bool slot_map_free(struct slot_map *map, uint32_t member, uint32_t slot)
@@ -195,7 +226,7 @@ static void own(struct slot_map *map, uint32_t member, uint32_t extent, struct s
 		cursor->free[w] = ~slot_map_used_word(map, extent, w);
 }
 
-int slot_map_claim(struct slot_map *map, uint32_t member, uint32_t backing,
+int slot_map_claim(struct slot_map *map, uint32_t member, uint32_t backing, uint32_t reachable,
 		   struct slot_cursor *cursor)
 {
 	uint32_t best = 0, best_free = SLOT_CLAIM_FREE_MIN - 1;
@@ -207,7 +238,7 @@ int slot_map_claim(struct slot_map *map, uint32_t member, uint32_t backing,
 		uint32_t free;
 
 		if (map->extents[e].owner || map->extents[e].sealed ||
-		    slot_map_copy(map, e, 0).backing != backing)
+		    slot_map_home(map, e) != backing || !slot_map_is_reachable(map, e, reachable))
 			continue;
 		free = count_free(map, e);
 		if (free <= best_free)
@@ -244,30 +275,14 @@ int slot_map_add(struct slot_map *map, uint32_t member, const struct slot_copy *
 	return 0;
 }
 
-struct slot_copy slot_map_copy(const struct slot_map *map, uint32_t extent, uint32_t index)
+uint32_t slot_map_used_count(const struct slot_map *map, uint32_t member, uint32_t extent)
 {
-	uint64_t code =
-		atomic_load_explicit(&map->extents[extent].copies[index], memory_order_acquire);
+	uint32_t count = 0;
 
-	return (struct slot_copy){ .backing = (uint8_t)code, .extent = (uint32_t)(code >> 32) };
-}
-
-void slot_map_set_copy(struct slot_map *map, uint32_t extent, uint32_t index, struct slot_copy copy)
-{
-	atomic_store_explicit(&map->extents[extent].copies[index],
-			      (uint64_t)copy.extent << 32 | copy.backing, memory_order_release);
-}
-
-void slot_map_drop_backing(struct slot_map *map, uint32_t backing)
-{
-	const struct slot_copy none = { .backing = SLOT_NO_BACKING };
-
-	for (uint32_t e = 0; e < map->extent_count; e++)
-		for (uint32_t i = 0; i < SLOT_COPIES_MAX; i++)
-			if (slot_map_copy(map, e, i).backing == backing) {
-				map->extents[e].sealed = true;
-				slot_map_set_copy(map, e, i, none);
-			}
+	for (uint32_t w = 0; w < SLOT_EXTENT_WORDS; w++)
+		count += (uint32_t)__builtin_popcountll(atomic_load_explicit(
+			&map->used[member][word_index(extent, w)], memory_order_relaxed));
+	return count;
 }
 
 uint64_t slot_map_count(const struct slot_map *map, uint32_t member, uint32_t backing)
@@ -278,9 +293,7 @@ uint64_t slot_map_count(const struct slot_map *map, uint32_t member, uint32_t ba
 		if (slot_map_copy(map, e, 0).backing != backing &&
 		    slot_map_copy(map, e, 1).backing != backing)
 			continue;
-		for (uint32_t w = 0; w < SLOT_EXTENT_WORDS; w++)
-			count += (uint64_t)__builtin_popcountll(
-				map->used[member][word_index(e, w)]);
+		count += slot_map_used_count(map, member, e);
 	}
 	return count;
 }

@@ -19,6 +19,11 @@
  *   F3  Bitmaps are copied and extents claimed under `lock`, so a slot that a fork is about to
  *       share is never seen as free.
  *   F4  A robust lock whose holder died leaves a valid map: every step only sets a bit too many.
+ *   F5  A copy in the map whose backing is LIVE in the copy's session has every slot of the extent
+ *       that is in use and not on its way. Who cannot store to it says so before the store ends.
+ *   F6  The slots of a sealed extent are not handed out; a copy is published in it only if, since
+ *       it was sealed, none of its slots was on its way.
+ *   F7  A copy of another session than the backing's own is gone, whatever answers at its place.
  *
  * Threads: a member's own bitmap and its struct slot_cursor are used under that process's lock of
  * the far store; the shared parts under `lock`. No call blocks on anything but `lock`.
@@ -39,6 +44,7 @@
 #define SLOT_COPIES_MAX 2u
 #define SLOT_TICKET_BYTES 96u	 /* as BACKING_TICKET_BYTES */
 #define SLOT_NO_BACKING 0xffu
+#define SLOT_SESSIONS_MAX 0xffffffu /* 24 bits in a copy's code; one a second for half a year */
 #define SLOT_NONE 0u
 
 enum slot_backing_state {
@@ -48,20 +54,25 @@ enum slot_backing_state {
 };
 
 struct slot_copy {
-	uint8_t backing; /* SLOT_NO_BACKING: none */
+	uint8_t backing;  /* SLOT_NO_BACKING: none */
+	uint32_t session; /* of the backing, in which it was made */
 	uint32_t extent; /* of the backing: its slots extent * SLOT_EXTENT_SLOTS and on */
 };
 
 struct slot_extent {
 	_Atomic uint16_t owner; /* member + 1; 0: nobody's */
-	_Atomic bool sealed;	/* a copy was lost: hands out no slots until it is made again */
+	_Atomic bool sealed;	/* hands out no slots: a copy of it is being made */
 	_Atomic uint64_t
 		copies[SLOT_COPIES_MAX]; /* encoded struct slot_copy, read without the lock */
 };
 
+struct slot_life {
+	enum slot_backing_state state;
+	uint32_t session; /* counts the times that it was opened anew, from 0 */
+};
+
 struct slot_backing {
-	_Atomic uint32_t state;	  /* enum slot_backing_state */
-	_Atomic uint32_t session; /* counts the times that it was opened anew */
+	_Atomic uint32_t life; /* encoded struct slot_life, so that both change as one */
 	_Atomic uint32_t extent_count; /* reserved there in this session, by whom of the family */
 	uint8_t ticket[SLOT_TICKET_BYTES];
 };
@@ -73,11 +84,17 @@ struct slot_map {
 	uint32_t backing_count;
 	uint32_t copy_count;
 	struct slot_backing backings[SLOT_BACKINGS_MAX];
+	pthread_mutex_t mending; /* robust; who makes copies again; before `lock` */
+	_Atomic uint32_t bell;	 /* changes when there may be something to mend */
 	_Atomic uint32_t member_used[SLOT_MEMBERS_MAX];
 	pthread_mutex_t
 		member_life[SLOT_MEMBERS_MAX]; /* robust; held as long as the member lives */
 	struct slot_extent extents[SLOT_EXTENTS_MAX];
+	/* Takes of the extent's slots whose store has not ended. */
+	_Atomic uint16_t flying[SLOT_MEMBERS_MAX][SLOT_EXTENTS_MAX];
 	_Atomic uint64_t used[SLOT_MEMBERS_MAX][SLOT_EXTENTS_MAX * SLOT_EXTENT_WORDS];
+	/* CRC32C of what was stored: who copies a slot need not know the page. By slot - 1. */
+	_Atomic uint32_t checksums[SLOT_EXTENTS_MAX * SLOT_EXTENT_SLOTS];
 };
 
 /* A member's private place from which it hands out slots, one for each stripe. */
@@ -108,7 +125,7 @@ void slot_map_leave(struct slot_map *map, uint32_t member);
 /*
  * Hands out up to `want` neighbouring slots of the cursor's extent, marked as used by `member`.
  * Their number is returned, 0 when the cursor's extent is spent, sealed or not the member's (as
- * after a fork): claim another. `want` is at least 1.
+ * after a fork): claim another. `want` is at least 1. Until slot_map_land() they are on their way.
  */
 uint32_t slot_map_take(struct slot_map *map, uint32_t member, struct slot_cursor *cursor,
 		       uint32_t want, uint32_t *ret_first);
@@ -118,24 +135,65 @@ uint32_t slot_map_take(struct slot_map *map, uint32_t member, struct slot_cursor
  */
 bool slot_map_free(struct slot_map *map, uint32_t member, uint32_t slot);
 
+/* The store of what one slot_map_take() gave has ended, well or not. */
+void slot_map_land(struct slot_map *map, uint32_t member, uint32_t extent);
+
 /*
- * Claims for the cursor an extent on `backing` (as first copy) with enough free slots that looking
- * for them pays; -ENOENT when there is none: then add one.
+ * Claims for the cursor an extent whose home is `backing`, that has no live copy on a backing that
+ * is not in the mask `reachable`, and enough free slots that looking for them pays; -ENOENT when
+ * there is none: then add one.
  */
-int slot_map_claim(struct slot_map *map, uint32_t member, uint32_t backing,
+int slot_map_claim(struct slot_map *map, uint32_t member, uint32_t backing, uint32_t reachable,
 		   struct slot_cursor *cursor);
 /* Adds an extent with these copies and claims it. -ENOSPC at SLOT_EXTENTS_MAX. */
 int slot_map_add(struct slot_map *map, uint32_t member, const struct slot_copy *copies,
 		 struct slot_cursor *cursor);
 
-/* Where copy `index` of the slot's extent is; backing SLOT_NO_BACKING when there is none. */
+/* Where copy `index` of the extent is, or was; backing SLOT_NO_BACKING when there is none. */
 struct slot_copy slot_map_copy(const struct slot_map *map, uint32_t extent, uint32_t index);
 void slot_map_set_copy(struct slot_map *map, uint32_t extent, uint32_t index,
 		       struct slot_copy copy);
-/* Marks every extent that has a copy on the backing: the copy is gone. Under lock. */
-void slot_map_drop_backing(struct slot_map *map, uint32_t backing);
+/* The copy can be fetched from; the copy is live: is stored to, and whole (F5). */
+bool slot_map_is_readable(const struct slot_map *map, struct slot_copy copy);
+bool slot_map_is_live(const struct slot_map *map, struct slot_copy copy);
+/* The backing of the extent's first live copy; SLOT_NO_BACKING when it has none. */
+uint32_t slot_map_home(const struct slot_map *map, uint32_t extent);
+/* True if all live copies of the extent are on backings of the mask, and there is one. */
+bool slot_map_is_reachable(const struct slot_map *map, uint32_t extent, uint32_t reachable);
+
+struct slot_life slot_map_life(const struct slot_map *map, uint32_t backing);
+/*
+ * The backing is FAILING or LOST from now on, if it still is in this session and was better: 1 if
+ * it was LIVE, 0 if it was not, -ESTALE if nothing changed.
+ */
+int slot_map_worsen(struct slot_map *map, uint32_t backing, uint32_t session,
+		    enum slot_backing_state state);
+/* A FAILING backing stores again. Only when slot_map_drop_redundant() has left no holes in it. */
+bool slot_map_revive(struct slot_map *map, uint32_t backing, uint32_t session);
+/* A LOST backing begins its next session, empty: the number of it. Under `mending`. */
+uint32_t slot_map_begin_session(struct slot_map *map, uint32_t backing, const uint8_t *ticket);
+/* The session and the ticket that belongs to it. */
+struct slot_life slot_map_ticket(struct slot_map *map, uint32_t backing, uint8_t *ret_ticket);
+/*
+ * Takes out of the map the copies on `backing` whose extent has a live copy elsewhere. Returns the
+ * number of extents in use whose only readable copy is there. Under `mending`.
+ */
+uint32_t slot_map_drop_redundant(struct slot_map *map, uint32_t backing);
+
+/* Begins to make a copy of the extent (F6): waits for nothing. */
+void slot_map_seal(struct slot_map *map, uint32_t extent);
+void slot_map_unseal(struct slot_map *map, uint32_t extent);
+bool slot_map_is_flying(const struct slot_map *map, uint32_t extent);
+/* Clears the bitmaps of members that are dead. */
+void slot_map_reap(struct slot_map *map);
+/* Takes `mending` unless another process has it. */
+bool slot_map_try_mending(struct slot_map *map);
+void slot_map_end_mending(struct slot_map *map);
+
 /* Slots of the extent that any member uses, as a mask of 64 from word `word` on. */
 uint64_t slot_map_used_word(const struct slot_map *map, uint32_t extent, uint32_t word);
+/* Slots of the extent that `member` uses. */
+uint32_t slot_map_used_count(const struct slot_map *map, uint32_t member, uint32_t extent);
 /* Slots that `member` uses on `backing`. Costs a walk over all extents. */
 uint64_t slot_map_count(const struct slot_map *map, uint32_t member, uint32_t backing);
 

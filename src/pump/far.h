@@ -48,7 +48,25 @@ struct far_stored {
 int far_open(const struct far_config *config, struct far **ret_far, struct error *why);
 /* The calling thread lives as long as the process image: its end gives this member's slots up. */
 void far_hold(struct far *far);
-int far_lane_open(struct far *far, struct far_lane **ret_lane, struct error *why);
+/*
+ * `guard` is the lock that is held during every call with the lane: by it the mender changes the
+ * channels of a lane that is not at work. All lanes are opened before far_mender_start().
+ */
+int far_lane_open(struct far *far, pthread_mutex_t *guard, struct far_lane **ret_lane,
+		  struct error *why);
+
+/*
+ * The mender is a thread that joins a backing again when it has come back, and makes copies that
+ * were lost again, behind the faults. It sleeps while nothing is lost. Start it once the lanes are
+ * open, and again in a forked child.
+ */
+int far_mender_start(struct far *far, struct error *why);
+/*
+ * While it is paused nothing of the far store moves but by the caller's own calls. Waits for the
+ * piece of work at hand: some ms, or the timeout if a backing just then does not answer.
+ */
+void far_mender_pause(struct far *far);
+void far_mender_resume(struct far *far);
 
 /*
  * A fork, in its order. The parent asks for a member of the slot map (-EAGAIN: no more processes),
@@ -71,12 +89,12 @@ int far_fetch(struct far_lane *lane, uint32_t slot, uint32_t crc, void *page,
 	      uint32_t *ret_backing);
 
 /*
- * Starts to store up to `page_count` neighbouring pages in new slots: returns for how many (slots
- * *ret_first_slot and on), or -ENOSPC, -EAGAIN (too many on their way: far_poll() first) or another
- * -errno.
+ * Starts to store up to `page_count` neighbouring pages, with these checksums, in new slots:
+ * returns for how many (slots *ret_first_slot and on), or -ENOSPC, -EAGAIN (too many on their way:
+ * far_poll() first) or another -errno.
  */
-int far_store(struct far_lane *lane, char *pages, uint32_t page_count, uint32_t tag,
-	      uint32_t *ret_first_slot);
+int far_store(struct far_lane *lane, char *pages, const uint32_t *crcs, uint32_t page_count,
+	      uint32_t tag, uint32_t *ret_first_slot);
 /* Moves things on; true and *ret_stored for each store that has ended. */
 bool far_poll(struct far_lane *lane, struct far_stored *ret_stored);
 uint32_t far_stores_pending(const struct far_lane *lane);

@@ -21,22 +21,34 @@ void far_fork_leave(struct far *far, uint32_t member)
 int far_fork_child(struct far *far, uint32_t member, struct run_counters *counters,
 		   struct error *why)
 {
-	int err = 0;
+	uint32_t extents = atomic_load(&far->map->extent_count);
 
 	far->member = member;
 	far->counters = counters;
 	pthread_mutex_init(&far->lock, NULL);
+	pthread_mutex_init(&far->count_lock, NULL);
 	/* The extents in them are the parent's. */
 	memset(far->cursors, 0, sizeof(far->cursors));
-	for (uint32_t i = 0; !err && i < far->backing_count; i++)
-		if (atomic_load(&far->map->backings[i].state) != SLOT_BACKING_LOST)
-			err = far->backings[i]->ops->reattach(far->backings[i], NULL, why);
-	return err;
+	memset(far->counted, 0, extents * sizeof(far->counted[0]));
+	for (uint32_t i = 0; i < far->backing_count; i++) {
+		struct slot_life life = slot_map_life(far->map, i);
+		struct backing *backing = far->backings[i];
+
+		pthread_mutex_init(&far->control[i], NULL);
+		/* What cannot be joined now is the child's mender's to join. */
+		if (!backing || life.state == SLOT_BACKING_LOST ||
+		    far->sessions[i] != life.session || backing->ops->reattach(backing, NULL, why))
+			far->sessions[i] = FAR_NO_SESSION;
+	}
+	far_count_all(far);
+	return 0;
 }
 
 int far_lane_reopen(struct far_lane *lane, struct error *why)
 {
 	memset(lane->stores, 0, sizeof(lane->stores));
 	lane->pending = 0;
-	return far_lane_connect(lane, why);
+	lane->offers = 0;
+	lane->lacking = 0;
+	return far_lane_connect(lane, false, why);
 }

@@ -2,12 +2,45 @@
 #ifndef PUMP_FAR_STATE_H
 #define PUMP_FAR_STATE_H
 
-/* What the far store's own files share. Nobody else includes it. */
+/*
+ * What the far store's own files share: far.c (fetch, store), far_place.c (which slots, and how
+ * many lie where), far_link.c (backings and channels), far_mend.c (the mender), far_copy.c (copies
+ * made again), far_fork.c. Nobody else includes it.
+ *
+ * Locks, outermost first: a lane's guard, mender.busy, slot_map.mending, far.lock, far.control[],
+ * slot_map.lock; far.count_lock is a leaf. The mender only tries guards, so who holds one may wait
+ * for mender.busy.
+ */
 
+#include <limits.h>
+
+#include "base/clock.h"
 #include "pump/far.h"
+
+#define FAR_LANES_MAX 24u /* the pager's, and the mender's */
+#define FAR_NO_SESSION UINT32_MAX
 
 #define FAR_SPIN_NS 200000u /* of a wait in which others are only let before */
 #define FAR_NAP_NS 20000u   /* and from then on between two looks; the kernel rounds it up */
+
+struct far_retry {
+	uint64_t at_ns; /* not before */
+	uint32_t pause_ms;
+	uint32_t tries;		  /* to join the session that the family has */
+	uint32_t refused_session; /* one that this process can never join; FAR_NO_SESSION: none */
+};
+
+struct far_mender {
+	pthread_mutex_t busy;	  /* held while it works, given up between pieces */
+	_Atomic uint32_t waiting; /* for busy */
+	struct far_lane *lane;
+	char *pages; /* BACKING_IO_PAGES_MAX */
+	pthread_t thread;
+	uint32_t heard;		  /* the bell's value when the present round began */
+	uint64_t faults; /* of the program, when last looked at */
+	uint64_t piece_ns; /* when the present piece began */
+	struct far_retry retries[SLOT_BACKINGS_MAX];
+};
 
 struct far {
 	struct slot_map *map;
@@ -15,11 +48,31 @@ struct far {
 	uint32_t backing_count;
 	uint32_t mirror;
 	uint64_t timeout_ns;
-	struct backing *backings[SLOT_BACKINGS_MAX];
 	struct run_counters *counters;
-	pthread_mutex_t lock; /* cursors, reserve(); taken under no other lock but pager.lock */
+	struct backing_options options;
+	char key_file[PATH_MAX];
+	char uris[SLOT_BACKINGS_MAX][BACKING_URI_BYTES];
+
+	/*
+	 * The backings as this process has them open. Changed by the mender alone, under lock,
+	 * control[] and count_lock; whoever holds one of these may use them.
+	 */
+	struct backing *backings[SLOT_BACKINGS_MAX];	/* NULL: not open */
+	_Atomic uint32_t sessions[SLOT_BACKINGS_MAX];	/* that it is of; FAR_NO_SESSION: none */
+	_Atomic uint32_t reach[SLOT_BACKINGS_MAX];	/* extents reserved by this process */
+	pthread_mutex_t control[SLOT_BACKINGS_MAX];	/* calls of the control path */
+
+	pthread_mutex_t lock; /* cursors; taken under no other lock but pager.lock */
 	uint32_t stripe;
 	struct slot_cursor cursors[SLOT_BACKINGS_MAX];
+
+	/* What the counters of pages say: of each extent, the backings + 1 of its copies. */
+	pthread_mutex_t count_lock;
+	uint8_t counted[SLOT_EXTENTS_MAX][SLOT_COPIES_MAX];
+
+	uint32_t lane_count;
+	struct far_lane *lanes[FAR_LANES_MAX];
+	struct far_mender mender;
 };
 
 struct store {
@@ -33,12 +86,94 @@ struct store {
 
 struct far_lane {
 	struct far *far;
+	pthread_mutex_t *guard; /* NULL: the mender's own */
 	struct backing_channel *channels[SLOT_BACKINGS_MAX];
+	uint32_t sessions[SLOT_BACKINGS_MAX]; /* that the channels are of */
+	/*
+	 * A bit a backing: `offered` is to replace the channel. Set by the mender, which then
+	 * leaves `offered` alone until whoever has the lane has adopted it and cleared the bit.
+	 */
+	_Atomic uint32_t offers;
+	struct backing_channel *offered[SLOT_BACKINGS_MAX]; /* NULL: none any more */
+	uint32_t offered_sessions[SLOT_BACKINGS_MAX];
+	_Atomic uint32_t lacking; /* a bit a backing: its channel was closed after an error */
 	uint32_t pending;
 	struct store stores[FAR_STORES_MAX];
 };
 
-/* Opens the lane's channels. */
-int far_lane_connect(struct far_lane *lane, struct error *why);
+static inline void far_count(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* ---- far_link.c ---- */
+
+/* Opens the lane's channels; where one cannot be opened, or only noted, as `lacking`. */
+int far_lane_connect(struct far_lane *lane, bool strict, struct error *why);
+/* Takes what the mender offers. By whoever has the lane. */
+void far_lane_adopt(struct far_lane *lane);
+/* An error of the channel ends it: what is still on its way there can no longer be told apart. */
+void far_end_channel(struct far_lane *lane, uint32_t backing, int err);
+bool far_means_gone(int err);
+/* The session's backing stores no more; when it is gone, nothing is looked for there either. */
+void far_give_up(struct far *far, uint32_t backing, uint32_t session, bool gone);
+/* Wakes the family's menders. */
+void far_ring(struct far *far);
+/*
+ * The mender's: makes `backing`, which it opened, the one of this process, with a channel for each
+ * lane, and closes the one before; on an error nothing has changed.
+ */
+int far_attach(struct far *far, uint32_t index, struct backing *backing, uint32_t session,
+	       struct error *why);
+void far_detach(struct far *far, uint32_t index);
+/* Gives a new channel to each lane that lacks one. */
+int far_supply(struct far *far, uint32_t index);
+bool far_is_lacking(const struct far *far, uint32_t index);
+
+/* ---- far_place.c ---- */
+
+/* Up to `want` slots on the next live backing in turn: their number, or -errno. */
+int far_take(struct far *far, uint32_t want, uint32_t *ret_first);
+/* Reserves as far as the copy lies, which another of the family may have made. Control path. */
+int far_reach(struct far *far, struct slot_copy copy);
+/* A place for one more extent on `backing`. Control path. */
+int far_reserve_extent(struct far *far, uint32_t backing, struct slot_copy *ret_copy);
+/* A mask of the backings that this process has open and that are LIVE. */
+uint32_t far_reachable(const struct far *far);
+/* Counts what the map says now. */
+void far_count_all(struct far *far);
+
+/* ---- far.c ---- */
+
+/* Runs one io to its end, or to an error of the channel: -ETIMEDOUT after `timeout_ns`. */
+int far_run_io(struct backing_channel *channel, struct backing_io *io, uint64_t timeout_ns);
+/* Moves neighbouring slots of the copy, whose first is `slot` of the map. */
+int far_move(struct far_lane *lane, enum backing_verb verb, struct slot_copy copy, uint32_t slot,
+	     uint32_t page_count, void *pages);
+
+/* ---- far_mend.c ---- */
+
+/* Lets others go first: gives `busy` up for a while. */
+void far_mender_rest(struct far *far, uint64_t ns);
+/* After a piece: when the program faulted meanwhile, the faults have as much time as the piece. */
+void far_mender_give_way(struct far *far);
+
+/* ---- far_copy.c ---- */
+
+/* Makes what copies are missing and can be made. Returns when to look again. Under `mending`. */
+uint64_t far_mend_extents(struct far *far);
+
+#define FAR_NEVER UINT64_MAX
+#define FAR_LOOK_MS 100u /* until the next look while another mends, or something is not done */
+
+static inline uint64_t far_after_ms(uint32_t ms)
+{
+	return clock_now_ns() + ms * 1000000ull;
+}
+
+static inline uint64_t far_sooner(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
 
 #endif

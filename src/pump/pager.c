@@ -173,7 +173,7 @@ static int make_lane(struct pager *pager, uint32_t index, struct error *why)
 	lane->index = index;
 	lane->buffer = buffer;
 	pthread_mutex_init(&lane->lock, NULL);
-	return far_lane_open(pager->far, &lane->far, why);
+	return far_lane_open(pager->far, &lane->lock, &lane->far, why);
 }
 
 int pager_start_handler(struct lane *lane, struct error *why)

@@ -183,12 +183,15 @@ static uint16_t store_run(struct lane *lane, struct departure *out, uint32_t gro
 			  uint32_t end)
 {
 	struct pager *pager = lane->pager;
+	uint32_t crcs[EVICT_BATCH_PAGES];
 	uint16_t stores = 0;
 
+	for (uint32_t i = first; i < end; i++)
+		crcs[i] = pager->checksums[out[i].page];
 	while (first < end) {
 		uint32_t frame = group * FRAME_GROUP_FRAMES + first, slot;
-		int stored = far_store(lane->far, pager_frame(pager, frame), end - first, frame,
-				       &slot);
+		int stored = far_store(lane->far, pager_frame(pager, frame), &crcs[first],
+				       end - first, frame, &slot);
 
 		assert(stored != -EAGAIN);
 		if (stored < 0) {

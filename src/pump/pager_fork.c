@@ -93,6 +93,7 @@ void pager_fork_prepare(struct pager *pager, struct pager_fork *fork)
 {
 	struct lane *lane = &pager->lanes[pager->lane_count];
 
+	far_mender_pause(pager->far);
 	pthread_mutex_lock(&lane->lock);
 	pager_evict_ahead(lane);
 	pthread_mutex_unlock(&lane->lock);
@@ -224,6 +225,7 @@ void pager_fork_parent(struct pager *pager, struct pager_fork *fork)
 	struct uffd child = { .fd = -1 };
 	bool gone = true;
 
+	far_mender_resume(pager->far);
 	/* What the kernel refused while the fork was not reported, it does now. */
 	wake_put_off(pager);
 	close_descriptor(fork->sockets[1]);
@@ -324,6 +326,8 @@ static int remake_lanes(struct pager *pager, struct error *why)
 	}
 	for (uint32_t i = 0; !err && i < pager->lane_count; i++)
 		err = pager_start_handler(&pager->lanes[i], why);
+	if (!err)
+		err = far_mender_start(pager->far, why);
 	while (!err && sem_wait(&pager->held))
 		;
 	return err;

@@ -82,7 +82,7 @@ static void model_claim(struct model *model, uint32_t member)
 	uint32_t backing = (uint32_t)random_below(&model->random, MODEL_BACKINGS);
 	struct slot_cursor *cursor = &model->cursors[member];
 	uint32_t best = best_free(model, member, backing);
-	int err = slot_map_claim(map, member, backing, cursor);
+	int err = slot_map_claim(map, member, backing, ~0u, cursor);
 
 	ck_assert_int_eq(err, best >= CLAIM_FREE_MIN ? 0 : -ENOENT);
 	if (err) {
@@ -297,19 +297,71 @@ START_TEST(test_sealed_extent_hands_out_nothing)
 	ck_assert_int_eq(slot_map_join(map, &member), 0);
 	ck_assert_int_eq(add_extent(member, 0, &cursor), 0);
 	ck_assert_uint_eq(slot_map_take(map, member, &cursor, 64, &first), 64);
-	slot_map_lock(map);
-	slot_map_drop_backing(map, 0);
-	slot_map_unlock(map);
-	ck_assert_uint_eq(slot_map_copy(map, 0, 0).backing, SLOT_NO_BACKING);
+	slot_map_seal(map, 0);
+	ck_assert(slot_map_is_flying(map, 0));
 	ck_assert_uint_eq(slot_map_take(map, member, &cursor, 1, &first), 0);
-	ck_assert_int_eq(slot_map_claim(map, member, 0, &cursor), -ENOENT);
-	ck_assert_int_eq(slot_map_claim(map, member, SLOT_NO_BACKING, &cursor), -ENOENT);
-	map->extents[0].sealed = false;
+	ck_assert(slot_map_is_flying(map, 0));
+	slot_map_land(map, member, 0);
+	ck_assert(!slot_map_is_flying(map, 0));
+	ck_assert_int_eq(slot_map_claim(map, member, 0, ~0u, &cursor), -ENOENT);
+	slot_map_unseal(map, 0);
 	slot_map_set_copy(map, 0, 0, (struct slot_copy){.backing = 1, .extent = 77});
-	ck_assert_int_eq(slot_map_claim(map, member, 1, &cursor), 0);
+	ck_assert_int_eq(slot_map_claim(map, member, 0, ~0u, &cursor), -ENOENT);
+	ck_assert_int_eq(slot_map_claim(map, member, 1, 1u << 0, &cursor), -ENOENT);
+	ck_assert_int_eq(slot_map_claim(map, member, 1, 1u << 1, &cursor), 0);
 	ck_assert_uint_eq(slot_map_copy(map, 0, 0).extent, 77);
 	ck_assert_uint_eq(slot_map_take(map, member, &cursor, 64, &first), 64);
 	ck_assert_uint_eq(first, 65);
+}
+END_TEST
+
+/* A copy is of a session; what a later session has at its place is not it. */
+START_TEST(test_copies_live_and_die_with_the_session)
+{
+	const uint8_t ticket[SLOT_TICKET_BYTES] = "of the next session";
+	uint8_t found[SLOT_TICKET_BYTES];
+	struct slot_copy old = {.backing = 1, .session = 0, .extent = 0};
+	struct slot_copy new = {.backing = 1, .session = 1, .extent = 0};
+
+	ck_assert(slot_map_is_live(map, old));
+	ck_assert_int_eq(slot_map_worsen(map, 1, 0, SLOT_BACKING_FAILING), 1);
+	ck_assert(!slot_map_is_live(map, old) && slot_map_is_readable(map, old));
+	ck_assert_int_eq(slot_map_worsen(map, 1, 0, SLOT_BACKING_FAILING), -ESTALE);
+	ck_assert(slot_map_revive(map, 1, 0));
+	ck_assert(slot_map_is_live(map, old));
+	ck_assert_int_eq(slot_map_worsen(map, 1, 0, SLOT_BACKING_LOST), 1);
+	ck_assert(!slot_map_is_readable(map, old));
+	ck_assert(!slot_map_revive(map, 1, 0));
+	ck_assert_uint_eq(slot_map_begin_session(map, 1, ticket), 1);
+	ck_assert_uint_eq(slot_map_ticket(map, 1, found).session, 1);
+	ck_assert_mem_eq(found, ticket, sizeof(ticket));
+	ck_assert(slot_map_is_live(map, new) && !slot_map_is_readable(map, old));
+	ck_assert_int_eq(slot_map_worsen(map, 1, 0, SLOT_BACKING_LOST), -ESTALE);
+	ck_assert(slot_map_is_live(map, new));
+}
+END_TEST
+
+START_TEST(test_redundant_copies_of_a_failing_backing_are_dropped)
+{
+	struct slot_copy pair[SLOT_COPIES_MAX] = {{.backing = 0}, {.backing = 1}};
+	struct slot_copy alone[SLOT_COPIES_MAX] = {{.backing = 1, .extent = 1},
+						   {.backing = SLOT_NO_BACKING}};
+	struct slot_cursor cursor = {0};
+	uint32_t member, first;
+
+	ck_assert_int_eq(slot_map_join(map, &member), 0);
+	ck_assert_int_eq(slot_map_add(map, member, pair, &cursor), 0);
+	ck_assert_uint_eq(slot_map_take(map, member, &cursor, 1, &first), 1);
+	ck_assert_int_eq(slot_map_add(map, member, alone, &cursor), 0);
+	ck_assert_uint_eq(slot_map_take(map, member, &cursor, 1, &first), 1);
+	slot_map_worsen(map, 1, 0, SLOT_BACKING_FAILING);
+	ck_assert_uint_eq(slot_map_home(map, 0), 0);
+	ck_assert_uint_eq(slot_map_home(map, 1), SLOT_NO_BACKING);
+	ck_assert_uint_eq(slot_map_drop_redundant(map, 1), 1);
+	ck_assert_uint_eq(slot_map_copy(map, 0, 1).backing, SLOT_NO_BACKING);
+	ck_assert_uint_eq(slot_map_copy(map, 1, 0).backing, 1);
+	slot_map_free(map, member, first);
+	ck_assert_uint_eq(slot_map_drop_redundant(map, 1), 0);
 }
 END_TEST
 
@@ -338,6 +390,8 @@ int main(void)
 	tcase_add_loop_test(tcase, test_random_steps_match_an_array, 0, 2);
 	tcase_add_test(tcase, test_killed_member_loses_its_slots);
 	tcase_add_test(tcase, test_sealed_extent_hands_out_nothing);
+	tcase_add_test(tcase, test_copies_live_and_die_with_the_session);
+	tcase_add_test(tcase, test_redundant_copies_of_a_failing_backing_are_dropped);
 	tcase_add_test(tcase, test_members_are_limited);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
