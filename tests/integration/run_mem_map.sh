@@ -5,7 +5,8 @@
 . "$(dirname "$0")/node_common.sh"
 . "$(dirname "$0")/run_common.sh"
 
-for seed in 1 2 3; do
+seed=${SEED:-1}
+for seed in $seed $((seed + 1)) $((seed + 2)); do
 	far_program 60 8M "mem" mem_map 32 $seed
 done
-far_program 60 8M "file tcp shm" mem_map 32 4
+far_program 60 8M "file tcp shm" mem_map 32 $((seed + 3))

@@ -5,4 +5,4 @@
 . "$(dirname "$0")/node_common.sh"
 . "$(dirname "$0")/run_common.sh"
 
-far_program 120 16M "mem tcp" mem_map_rules 64 1
+far_program 120 16M "mem tcp" mem_map_rules 64 "${SEED:-1}"
