@@ -106,7 +106,8 @@ static const struct option_spec specs[] = {
 	  take_mirror },
 	{ "report", "FILE", "write what happened as JSON when the program has ended", take_report },
 	{ "key-file", "FILE", "the cluster key, for node:// (default: none)", take_key_file },
-	{ "timeout", "TIME", "how long a far page may take before it counts as lost (default: 2s)",
+	{ "timeout", "TIME",
+	  "how long a far page may take before it counts as lost (default: 10s, mirrored 2s)",
 	  take_timeout },
 	{ "kernel", "WAY", "how pages are moved: auto, move or copy (default: auto)", take_kernel },
 };
@@ -143,7 +144,6 @@ int run_options_parse(int argc, char **argv, struct run_options *ret_options, bo
 {
 	struct run_options options = {
 		.mirror = 1,
-		.timeout_ms = RUN_TIMEOUT_MS_DEFAULT,
 		.kernel = "auto",
 	};
 	int first, rc;
@@ -161,6 +161,9 @@ int run_options_parse(int argc, char **argv, struct run_options *ret_options, bo
 				 "\"--mirror %u\" needs that many --far, and there is "
 				 "%u; give another --far",
 				 options.mirror, options.far_count);
+	if (options.timeout_ms == 0)
+		options.timeout_ms = options.mirror > 1 ? RUN_TIMEOUT_MS_MIRRORED :
+							  RUN_TIMEOUT_MS_ALONE;
 	if (options.local_bytes == 0)
 		rc = default_local(&options.local_bytes, why);
 	options.command = argv + first;

@@ -15,7 +15,12 @@
 
 #define RUN_TIMEOUT_MS_MIN 10
 #define RUN_TIMEOUT_MS_MAX 60000
-#define RUN_TIMEOUT_MS_DEFAULT 2000 /* a lost packet's retransmissions, and a busy node's pause */
+/*
+ * With another copy to turn to, a lost packet's retransmissions or a busy node's pause are waited
+ * for. Without one, giving up is a loss, and a host in trouble is given time.
+ */
+#define RUN_TIMEOUT_MS_MIRRORED 2000
+#define RUN_TIMEOUT_MS_ALONE 10000
 
 struct run_options {
 	uint64_t local_bytes; /* a multiple of PAGE_BYTES */

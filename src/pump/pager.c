@@ -258,6 +258,8 @@ int pager_start(const struct pager_config *config, struct pager **ret_pager, str
 		return error_set(why, err, "no memory for the pager");
 	pager = memory;
 	pager->limit_pages = config->local_bytes / PAGE_BYTES;
+	/* A backing that does not answer is given up, and then another tried. */
+	pager->room_wait_ns = 2 * (uint64_t)config->timeout_ms * 1000000;
 	pager->policy = evict_policy_for(pager->limit_pages);
 	pager->member = config->member;
 	pager->counters = &config->member->counters;

@@ -8,7 +8,6 @@
 #include "base/raw_map.h"
 
 #define PAGER_FORK_ROOM 64 /* pages that a forking thread may touch while nothing is evicted */
-#define PAGER_ROOM_WAIT_NS (30 * 1000000000ull) /* longer than any backing's timeout */
 
 /* Evicts a batch of the oldest resident pages: the number of those that left. */
 static uint32_t evict_batch(struct lane *lane)
@@ -113,7 +112,7 @@ int pager_reserve(struct lane *lane)
 		if (pager_reclaim(pager) || evict_batch(lane))
 			continue;
 		if (!deadline_ns)
-			deadline_ns = clock_now_ns() + PAGER_ROOM_WAIT_NS;
+			deadline_ns = clock_now_ns() + pager->room_wait_ns;
 		else if (clock_now_ns() > deadline_ns)
 			return -ENOMEM;
 	}

@@ -41,6 +41,7 @@ struct pager {
 	uint64_t page_count;
 	char *pool; /* the frames */
 	uint64_t limit_pages;
+	uint64_t room_wait_ns; /* a fault waits no longer for room */
 	struct evict_policy policy;
 	bool use_move;
 	struct uffd uffd;

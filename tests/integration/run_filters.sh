@@ -46,6 +46,8 @@ alone error:after=3000,kind=lost:mem:
 [ "$ended" = 135 ] || fail "a lost backing without another copy, and the program went on"
 alone error:after=3000,kind=hang:mem:
 [ "$ended" = 135 ] || fail "a backing that hangs, and the program went on"
+alone error:after=1000,kind=nospace,verb=store:mem:
+[ "$ended" = 135 ] || fail "a full backing without another, and the program went on"
 
 # Slow is not broken.
 REPORT_CHECKED=yes
