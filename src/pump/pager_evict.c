@@ -163,14 +163,34 @@ static bool judge(struct pager *pager, struct departure *d, const char *bytes)
 	return true;
 }
 
-/* The page stays: there is nowhere to put it. */
+/* The bytes of a frame go back to their page; the frame itself stays with whoever has it. */
+static int bring_back(struct lane *lane, uint64_t page, uint64_t *entry)
+{
+	struct pager *pager = lane->pager;
+	char *from = pager_frame(pager, page_entry_frame(*entry));
+	int err = move_page(pager, pager_page(pager, page), from);
+
+	if (err == -EINVAL) {
+		/* Twice there for an instant; given up here only when it is there. */
+		err = uffd_copy(&pager->uffd, pager_page(pager, page), from);
+		if (!err)
+			drop(from, 1);
+	}
+	if (err)
+		return err;
+	pager_list(pager, page);
+	*entry = page_entry_with_frame(page_entry_with_state(*entry, PAGE_LOCAL), 0);
+	return 0;
+}
+
+/* The page stays: there is nowhere to put it. Its frame is given up with the rest of the group. */
 static void keep(struct lane *lane, struct departure *d, uint32_t frame)
 {
 	struct pager *pager = lane->pager;
 
 	d->entry = page_entry_with_frame(page_entry_with_state(d->entry, PAGE_VICTIM), frame);
 	d->out = false;
-	for (uint32_t try = 0; pager_take_back(lane, d->page, &d->entry); try++) {
+	for (uint32_t try = 0; bring_back(lane, d->page, &d->entry); try++) {
 		/* Its bytes are nowhere else: better no program than a wrong one. */
 		assert(try < PAGER_KEEP_TRIES);
 		sched_yield();
@@ -300,15 +320,8 @@ int pager_take_back(struct lane *lane, uint64_t page, uint64_t *entry)
 {
 	struct pager *pager = lane->pager;
 	uint32_t frame = page_entry_frame(*entry);
-	char *from = pager_frame(pager, frame);
-	int err = move_page(pager, pager_page(pager, page), from);
+	int err = bring_back(lane, page, entry);
 
-	if (err == -EINVAL) {
-		/* A page more for an instant: the frame's is counted until it is dropped. */
-		memcpy(lane->buffer, from, PAGE_BYTES);
-		drop(from, 1);
-		err = uffd_copy(&pager->uffd, pager_page(pager, page), lane->buffer);
-	}
 	if (err)
 		return err;
 	pthread_mutex_lock(&pager->lock);
@@ -316,9 +329,16 @@ int pager_take_back(struct lane *lane, uint64_t page, uint64_t *entry)
 		frame_pool_take_victim(&pager->frames, frame);
 	frame_pool_put_empty(&pager->frames, frame);
 	pthread_mutex_unlock(&pager->lock);
-	pager_list(pager, page);
-	*entry = page_entry_with_frame(page_entry_with_state(*entry, PAGE_LOCAL), 0);
 	return 0;
+}
+
+/* Its bytes are nowhere else: better no program than a wrong one. */
+static void take_back_surely(struct lane *lane, uint64_t page, uint64_t *entry)
+{
+	for (uint32_t try = 0; pager_take_back(lane, page, entry); try++) {
+		assert(try < PAGER_KEEP_TRIES);
+		sched_yield();
+	}
 }
 
 /* No backing took these pages: they come back, and no far copy is valid. */
@@ -337,7 +357,7 @@ static void undo_store(struct lane *lane, const struct far_stored *stored)
 		if (page_entry_state(entry) == PAGE_VICTIM && page_entry_frame(entry) == frame) {
 			far_free(pager->far, stored->first_slot + i);
 			entry = page_entry_with_slot(entry, SLOT_NONE);
-			pager_take_back(lane, page, &entry);
+			take_back_surely(lane, page, &entry);
 		}
 		page_table_release(&pager->table, page, entry);
 		uffd_wake(&pager->uffd, pager_page(pager, page));
