@@ -47,6 +47,9 @@ static void give_sigbus(struct pager *pager, uint64_t page, int32_t thread)
 	uffd_wake(&pager->uffd, pager_page(pager, page));
 }
 
+/* What waits for the page has to be woken: nothing of what was done has woken it. */
+#define NOT_WOKEN 1
+
 /* Fills the page from `source`; the room for it is reserved. */
 static int fill(struct lane *lane, uint64_t page, const char *source)
 {
@@ -55,7 +58,7 @@ static int fill(struct lane *lane, uint64_t page, const char *source)
 
 	if (err)
 		pager_unreserve(pager);
-	return err == -EEXIST ? 0 : err;
+	return err == -EEXIST ? NOT_WOKEN : err;
 }
 
 static int bring_zero(struct lane *lane, uint64_t page)
@@ -104,7 +107,7 @@ static bool is_at_rest(struct pager *pager, uint64_t entry)
 	return stored;
 }
 
-/* Brings the page, whose entry we have, into the region. */
+/* Brings the page, whose entry we have, into the region. 0, NOT_WOKEN or -errno. */
 static int bring(struct lane *lane, uint64_t page, uint64_t *entry)
 {
 	struct pager *pager = lane->pager;
@@ -123,15 +126,16 @@ static int bring(struct lane *lane, uint64_t page, uint64_t *entry)
 		err = bring_far(lane, page, entry);
 		break;
 	case PAGE_LOCAL: /* it came while the message was on its way */
+		err = NOT_WOKEN;
 		break;
 	case PAGE_LOST:
 		return -ENODATA;
 	}
-	if (err)
+	if (err < 0)
 		return err;
 	*entry = page_entry_with_state(*entry, PAGE_LOCAL);
 	pager_list(pager, page);
-	return 0;
+	return err;
 }
 
 static void serve(struct lane *lane, const struct uffd_message *message)
@@ -159,9 +163,9 @@ static void serve(struct lane *lane, const struct uffd_message *message)
 		say_no_room(pager, page);
 	if (err == -ENOMEM || err == -ENODATA)
 		give_sigbus(pager, page, message->thread);
-	else if (!err && message->event == UFFD_WRITE_PROTECTED)
+	else if (err >= 0 && message->event == UFFD_WRITE_PROTECTED)
 		err = uffd_write_protect(&pager->uffd, at, false);
-	if (err != -EAGAIN || !pager_put_off(lane, at))
+	if (err && (err != -EAGAIN || !pager_put_off(lane, at)))
 		uffd_wake(&pager->uffd, at);
 }
 
