@@ -100,5 +100,5 @@ watch_limit() {
 	ranges=$(status_number "$1" "'%x-%x %x-%x' % next((p['region_start'], p['region_end'],
 		p['pool_start'], p['pool_end']) for p in run['processes'] if p['pid'] == $2)") || return 1
 	[ -n "$ranges" ] || return 1
-	"$PROGRAMS/mem_limit" "$2" 3 $ranges
+	"$PROGRAMS/mem_limit" "$2" 10 $ranges
 }

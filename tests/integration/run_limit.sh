@@ -29,7 +29,7 @@ first_member() {
 	member=$(status_number $launcher "run['processes'][0]['pid']" 2> /dev/null) && [ -n "$member" ]
 }
 
-watched "$PROGRAMS/mem_threads" 96 1
-watched "$PROGRAMS/mem_fill" 96 1
-watched "$PROGRAMS/mem_fork" 48 1 crowd
+watched "$PROGRAMS/mem_threads" 48 1
+watched "$PROGRAMS/mem_fill" 48 1
+watched "$PROGRAMS/mem_fork" 32 1 crowd
 watched "$PROGRAMS/mem_direct" 64 1 large
