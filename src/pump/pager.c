@@ -215,6 +215,8 @@ static int start_lanes(struct pager *pager, struct error *why)
 		pager->lanes[i].cpu = cpus[i];
 		err = pager_start_handler(&pager->lanes[i], why);
 	}
+	if (!err)
+		err = far_mender_start(pager->far, why);
 	return err;
 }
 
@@ -465,6 +467,11 @@ int pager_is_resident(const struct pager *pager, uint64_t page)
 int pager_is_untouched(const struct pager *pager, uint64_t page)
 {
 	return !page_table_peek(&pager->table, page);
+}
+
+int pager_refuses_pinned(const struct pager *pager)
+{
+	return pager->use_move;
 }
 
 int pager_owns_descriptor(const struct pager *pager, int fd)
