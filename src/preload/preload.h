@@ -27,6 +27,7 @@ static inline bool preload_manages(void)
 /* Before any other thread exists: finds the glibc functions that have no second name. */
 void allocate_prepare(void);
 void fork_prepare(void);
+void direct_prepare(void);
 /* Before any of the program's threads, and before its heap: its handlers are the innermost then. */
 int fork_start(void);
 

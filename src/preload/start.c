@@ -78,6 +78,7 @@ __attribute__((constructor(101))) static void preload_start(void)
 
 	allocate_prepare();
 	fork_prepare();
+	direct_prepare();
 	/* Preloaded by something else than `perdure run`: the program runs as if it were not. */
 	if (!getenv("PERDURE_LOCAL"))
 		return;

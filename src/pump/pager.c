@@ -383,10 +383,11 @@ static int relocate_page(struct pager *pager, uint64_t from, uint64_t to)
 {
 	uint64_t entry = acquire_at_rest(pager, from);
 	struct lane *lane = &pager->lanes[pager->lane_count];
-	int err = 0;
+	/* Still locked, though mlock's lock goes first: the kernel has it pinned. */
+	int err = entry & PAGE_ENTRY_LOCKED && !pager->use_move ? -EBUSY : 0;
 
 	pthread_mutex_lock(&lane->lock);
-	if (page_entry_state(entry) == PAGE_VICTIM)
+	if (!err && page_entry_state(entry) == PAGE_VICTIM)
 		err = pager_take_back(lane, from, &entry);
 	if (!err && page_entry_state(entry) == PAGE_LOCAL)
 		err = pager_carry(lane, from, pager_page(pager, to));

@@ -61,6 +61,12 @@ int region_sync(void *address, size_t bytes, int flags);
 int region_lock(const void *address, size_t bytes);
 int region_unlock(const void *address, size_t bytes);
 void region_unlock_all(void);
+/*
+ * Keeps writable managed memory resident and where it is while the kernel has its pages, for pagers
+ * that evict by copy; unpinned by the same span, or by unmapping. -ENOMEM past half of the limit.
+ */
+int region_pin(const void *address, size_t bytes);
+void region_unpin(const void *address, size_t bytes);
 /* mincore(2): one byte a page to `vector`, which may be managed memory. */
 int region_resident(void *address, size_t bytes, unsigned char *vector);
 

@@ -4,10 +4,12 @@
 PROGRAMS=$TEST_PROGRAMS/programs
 REPORT=$WORK/report.json
 
-# far BACKING: sets FAR to the options for one of mem, file, tcp, shm, cma; starts a node when needed.
+# far BACKING: sets FAR to the options for one of mem, copy (mem: too, but pages leave by copy),
+# file, tcp, shm, cma; starts a node when needed.
 far() {
 	case $1 in
 	mem) FAR="--far mem:" ;;
+	copy) FAR="--kernel copy --far mem:" ;;
 	file) FAR="--far file:$WORK/far.pages" ;;
 	tcp | shm | cma)
 		[ -n "${NODE:-}" ] || start_node --memory 2G

@@ -5,4 +5,4 @@
 . "$(dirname "$0")/node_common.sh"
 . "$(dirname "$0")/run_common.sh"
 
-far_program 60 16M "mem file shm" mem_direct 64 1
+far_program 60 16M "mem copy file shm" mem_direct 64 1
