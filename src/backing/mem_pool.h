@@ -13,7 +13,9 @@
  * was allocating or freeing, and never touches another's.
  *
  * Any thread of any process of the family may call alloc and free at once. They wait for a lock at
- * most MEM_LOCK_WAIT_MS: a process stopped (SIGSTOP, a debugger) while it holds one stops nobody.
+ * most MEM_LOCK_WAIT_MS: a process stopped (SIGSTOP, a debugger) while it holds one stops nobody for
+ * ever. Who has waited that long counts the pool as gone, with every page in it, so the limit is far
+ * beyond what a busy host keeps a thread from its CPU.
  *
  * Lock order: a class's lock, then the lock of the chunks.
  */
@@ -27,7 +29,7 @@
 /* A chunk has a descriptor of 128 bytes: 0.05 % of it. Smaller chunks cost more, larger ones wait
  * longer half empty in each class. */
 #define MEM_CHUNK_BYTES (256 * KIB)
-#define MEM_LOCK_WAIT_MS 200 /* the section behind a lock takes microseconds, a recovery a few ms */
+#define MEM_LOCK_WAIT_MS 10000 /* 200 were passed at a load of 14 on two CPUs */
 #define MEM_POOL_BYTES_MIN (16 * MEM_CHUNK_BYTES)
 #define MEM_POOL_BYTES_MAX ((uint64_t)1 << 46) /* what user space can map, and half of it left */
 #define MEM_OBJECT_ALIGN 64
