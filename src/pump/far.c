@@ -276,16 +276,30 @@ static bool is_ended(struct far_lane *lane, struct store *store)
 	return !waiting;
 }
 
-bool far_poll(struct far_lane *lane, struct far_stored *ret_stored)
+void far_push(struct far_lane *lane)
 {
 	far_lane_adopt(lane);
 	if (!lane->pending)
-		return false;
+		return;
 	for (uint32_t i = 0; i < lane->far->backing_count; i++)
 		if (lane->channels[i])
 			lane->channels[i]->ops->poll(lane->channels[i]);
 	for (struct store *store = lane->stores; store < lane->stores + FAR_STORES_MAX; store++) {
-		if (!store->used || !is_ended(lane, store))
+		if (!store->used || store->ended || !is_ended(lane, store))
+			continue;
+		store->ended = true;
+		slot_map_land(lane->far->map, lane->far->member,
+			      slot_extent_of(store->first_slot));
+	}
+}
+
+bool far_poll(struct far_lane *lane, struct far_stored *ret_stored)
+{
+	far_push(lane);
+	if (!lane->pending)
+		return false;
+	for (struct store *store = lane->stores; store < lane->stores + FAR_STORES_MAX; store++) {
+		if (!store->used || !store->ended)
 			continue;
 		*ret_stored = (struct far_stored){
 			.tag = store->tag,
@@ -294,8 +308,6 @@ bool far_poll(struct far_lane *lane, struct far_stored *ret_stored)
 			.pages = store->ios[0].pages,
 			.result = store->good[0] || store->good[1] ? 0 : -EIO,
 		};
-		slot_map_land(lane->far->map, lane->far->member,
-			      slot_extent_of(store->first_slot));
 		store->used = false;
 		lane->pending--;
 		return true;

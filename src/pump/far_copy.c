@@ -9,6 +9,7 @@
 
 #define ROOM_MS 2000u /* until a backing that was full is asked again */
 #define LAND_REST_NS 200000
+#define LAND_LOOKS_PER_RING 50
 /* That a store may take beyond its timeout until it is noticed. */
 #define LAND_NS_MORE 1000000000ull
 
@@ -160,9 +161,13 @@ static int wait_until_landed(struct far *far, uint32_t extent)
 {
 	uint64_t deadline_ns = clock_now_ns() + far->timeout_ns + LAND_NS_MORE;
 
-	while (slot_map_is_flying(far->map, extent)) {
+	for (uint32_t looks = 1; slot_map_is_flying(far->map, extent); looks++) {
 		if (clock_now_ns() > deadline_ns)
 			return -EAGAIN;
+		far_mender_push(far);
+		/* Those of another process are its mender's to move on. */
+		if (looks % LAND_LOOKS_PER_RING == 0)
+			far_ring(far);
 		far_mender_rest(far, LAND_REST_NS);
 	}
 	return 0;

@@ -67,6 +67,18 @@ void far_mender_give_way(struct far *far)
 	mender->piece_ns = clock_now_ns();
 }
 
+void far_mender_push(struct far *far)
+{
+	for (uint32_t i = 0; i < far->lane_count; i++) {
+		struct far_lane *lane = far->lanes[i];
+
+		if (!lane->guard || pthread_mutex_trylock(lane->guard))
+			continue;
+		far_push(lane);
+		pthread_mutex_unlock(lane->guard);
+	}
+}
+
 void far_mender_pause(struct far *far)
 {
 	atomic_fetch_add(&far->mender.waiting, 1);
@@ -255,6 +267,8 @@ static uint64_t look_after_all(struct far *far)
 	bool leads = slot_map_try_mending(far->map);
 	uint64_t again_ns = leads ? FAR_NEVER : far_after_ms(FAR_LOOK_MS);
 
+	/* Whoever mends may wait for them. */
+	far_mender_push(far);
 	for (uint32_t i = 0; i < far->backing_count; i++)
 		again_ns = far_sooner(again_ns, see_to(far, i, leads));
 	if (leads) {

@@ -42,7 +42,7 @@ static bool counts(const struct far *far, uint32_t extent, struct slot_copy copy
 /* The extent's copies may have changed, by whatever process. Under count_lock. */
 static void recount(struct far *far, uint32_t extent)
 {
-	uint8_t now[SLOT_COPIES_MAX];
+	uint8_t now[SLOT_COPIES_MAX], *before = far->counted[extent];
 	uint32_t used;
 
 	for (uint32_t i = 0; i < SLOT_COPIES_MAX; i++) {
@@ -50,12 +50,17 @@ static void recount(struct far *far, uint32_t extent)
 
 		now[i] = counts(far, extent, copy) ? (uint8_t)(copy.backing + 1) : 0;
 	}
-	if (!memcmp(now, far->counted[extent], sizeof(now)))
+	if (!memcmp(now, before, sizeof(now)))
 		return;
 	used = slot_map_used_count(far->map, far->member, extent);
-	add_to_copies(far, extent, -(int64_t)used);
-	memcpy(far->counted[extent], now, sizeof(now));
-	add_to_copies(far, extent, used);
+	/* Only what differs: a reader of the counters sees no copy leave that stays. */
+	for (uint32_t i = 0; i < SLOT_COPIES_MAX; i++) {
+		if (before[i] && !memchr(now, before[i], sizeof(now)))
+			add_pages(far, before[i] - 1u, -(int64_t)used);
+		if (now[i] && !memchr(before, now[i], sizeof(now)))
+			add_pages(far, now[i] - 1u, used);
+	}
+	memcpy(before, now, sizeof(now));
 }
 
 void far_count_all(struct far *far)

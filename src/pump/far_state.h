@@ -76,7 +76,7 @@ struct far {
 };
 
 struct store {
-	bool used;
+	bool used, ended;
 	uint32_t tag, page_count, first_slot, tries;
 	uint64_t deadline_ns;
 	struct slot_copy copies[SLOT_COPIES_MAX];
@@ -147,6 +147,8 @@ void far_count_all(struct far *far);
 
 /* Runs one io to its end, or to an error of the channel: -ETIMEDOUT after `timeout_ns`. */
 int far_run_io(struct backing_channel *channel, struct backing_io *io, uint64_t timeout_ns);
+/* Moves the lane's stores on; those that end wait for far_poll(). By whoever has the lane. */
+void far_push(struct far_lane *lane);
 /* Moves neighbouring slots of the copy, whose first is `slot` of the map. */
 int far_move(struct far_lane *lane, enum backing_verb verb, struct slot_copy copy, uint32_t slot,
 	     uint32_t page_count, void *pages);
@@ -155,6 +157,8 @@ int far_move(struct far_lane *lane, enum backing_verb verb, struct slot_copy cop
 
 /* Lets others go first: gives `busy` up for a while. */
 void far_mender_rest(struct far *far, uint64_t ns);
+/* Moves the stores on of lanes that are not at work: their threads may sleep until a fault. */
+void far_mender_push(struct far *far);
 /* After a piece: when the program faulted meanwhile, the faults have as much time as the piece. */
 void far_mender_give_way(struct far *far);
 
