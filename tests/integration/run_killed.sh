@@ -56,8 +56,11 @@ for transport in shm tcp cma; do
 	nothing_left "killed programs, $transport"
 
 	begin $transport
+	# The signal is the shell's, as without Perdure: what it has started goes on, and ends well.
 	kill -TERM $launcher
 	wait $launcher 2> /dev/null || true
+	[ -n "$(left)" ] || fail "SIGTERM, $transport: it ended what the shell had left running"
+	touch "$WORK/one/stop" "$WORK/two/stop"
 	nothing_left "SIGTERM, $transport"
 done
 stop_node
