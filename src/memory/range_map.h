@@ -20,12 +20,16 @@ enum range_kind {
 	RANGE_FOREIGN, /* the program mapped something else there (a file): the kernel's business */
 };
 
-enum range_fork { RANGE_FORK_COPY, RANGE_FORK_DROP, RANGE_FORK_WIPE };
+/* What a forked child gets; both may be set, and then it is not there. */
+enum range_fork {
+	RANGE_FORK_DROP = 1, /* MADV_DONTFORK */
+	RANGE_FORK_WIPE = 2, /* MADV_WIPEONFORK */
+};
 
 struct range_attributes {
 	uint8_t kind;	    /* enum range_kind */
 	uint8_t protection; /* PROT_… */
-	uint8_t fork;	    /* enum range_fork: MADV_DONTFORK, MADV_WIPEONFORK */
+	uint8_t fork;	    /* of enum range_fork */
 	uint8_t locked;	    /* 1 after mlock */
 };
 

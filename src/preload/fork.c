@@ -70,8 +70,10 @@ static void begin_child(void)
 {
 	struct error why = { .text = "there can be no more processes, or no more descriptors" };
 	struct run_member *member;
-	int err = own.fork.open ? join_again(&member, &why) : -EAGAIN;
+	int err = own.fork.open ? region_fork_enter() : -EAGAIN;
 
+	if (!err)
+		err = join_again(&member, &why);
 	if (!err)
 		err = pager_fork_child(preload_pager, &own.fork, member, &why);
 	if (!err)

@@ -106,7 +106,8 @@ int pager_is_untouched(const struct pager *pager, uint64_t page);
  * prepare  the last thing before the clone; the region's mappings are inherited from here on
  * parent   the first thing after it, also when it failed: serves the child's faults until the
  *          child can do that itself, or is gone
- * child    the same in the child: makes the pager the child's own. The region holds what it held
+ * enter    the first thing in the child: takes the place of the frames, before another mapping does
+ * child    then, in the child: makes the pager the child's own. The region holds what it held
  *          when it was cloned once every range was adopted or forgotten, and start was called.
  *          The child's own memory must not be touched after it returned, until start.
  */
@@ -119,6 +120,7 @@ struct pager_fork {
 int pager_fork_open(struct pager *pager, struct pager_fork *ret_fork);
 void pager_fork_prepare(struct pager *pager, struct pager_fork *fork);
 void pager_fork_parent(struct pager *pager, struct pager_fork *fork);
+int pager_fork_enter(struct pager *pager);
 int pager_fork_child(struct pager *pager, struct pager_fork *fork, struct run_member *member,
 		     struct error *why);
 int pager_fork_adopt(struct pager *pager, uint64_t first, uint64_t count);

@@ -287,6 +287,15 @@ static int remake_kernel(struct pager *pager, int socket, struct error *why)
 	return pager_open_memory(pager, why);
 }
 
+int pager_fork_enter(struct pager *pager)
+{
+	size_t bytes = (size_t)pager->frames.group_count * FRAME_GROUP_FRAMES * PAGE_BYTES;
+	void *ignored;
+
+	return raw_mmap(pager->pool, bytes, PROT_NONE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0, &ignored);
+}
+
 /* An empty pool in the place of the parent's, and an empty list. */
 static int remake_local(struct pager *pager, struct error *why)
 {

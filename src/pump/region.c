@@ -82,7 +82,7 @@ static int drop_piece(const struct range *piece)
 		return err;
 	if (piece->attributes.locked)
 		pager_unlock(region->pager, piece->first, count);
-	if (piece->attributes.fork == RANGE_FORK_WIPE)
+	if (piece->attributes.fork & RANGE_FORK_WIPE)
 		raw_madvise(address, bytes, MADV_KEEPONFORK);
 	pager_discard(region->pager, piece->first, count);
 	return 0;
@@ -113,7 +113,10 @@ int region_take(uint64_t first, uint64_t count, struct range_attributes attribut
 
 	if (err)
 		return err;
-	err = range_map_set(&region->map, first, count, attributes);
+	if (attributes.fork & RANGE_FORK_WIPE)
+		err = raw_madvise(address, bytes, MADV_WIPEONFORK);
+	if (!err)
+		err = range_map_set(&region->map, first, count, attributes);
 	if (err)
 		raw_mprotect(address, bytes, PROT_NONE);
 	return err;

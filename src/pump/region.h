@@ -78,6 +78,11 @@ int region_resident(void *address, size_t bytes, unsigned char *vector);
  */
 void region_fork_prepare(bool inherit);
 void region_fork_parent(void);
+/*
+ * The first of all in the child: what is not inherited leaves holes, and the next mapping of
+ * anything, a thread's stack for instance, must not land in one.
+ */
+int region_fork_enter(void);
 int region_fork_child(void);
 
 #endif

@@ -26,26 +26,31 @@ static size_t piece_bytes(const struct range *piece)
 	return (piece->end - piece->first) * REGION_PAGE_BYTES;
 }
 
-/* What is dropped at a fork, region_fork_prepare() tells the kernel; what is wiped, it knows. */
-static int set_fork(const struct range *piece, enum range_fork fork)
+/*
+ * What is dropped at a fork, region_fork_prepare() tells the kernel of managed memory; the rest the
+ * kernel knows, and so must we, to take the place of what is dropped.
+ */
+static int set_fork(const struct range *piece, enum range_fork fork, bool set)
 {
 	struct range_attributes attributes = piece->attributes;
 	int err = 0;
 
+	attributes.fork &= (uint8_t)~fork;
+	if (set)
+		attributes.fork |= (uint8_t)fork;
 	if (fork == RANGE_FORK_WIPE)
-		err = raw_madvise(piece_address(piece), piece_bytes(piece), MADV_WIPEONFORK);
-	else if (attributes.fork == RANGE_FORK_WIPE)
-		err = raw_madvise(piece_address(piece), piece_bytes(piece), MADV_KEEPONFORK);
-	attributes.fork = (uint8_t)fork;
+		err = raw_madvise(piece_address(piece), piece_bytes(piece),
+				  set ? MADV_WIPEONFORK : MADV_KEEPONFORK);
+	else if (piece->attributes.kind == RANGE_FOREIGN)
+		err = raw_madvise(piece_address(piece), piece_bytes(piece),
+				  set ? MADV_DONTFORK : MADV_DOFORK);
 	if (err)
 		return err;
 	return range_map_set(&region->map, piece->first, piece->end - piece->first, attributes);
 }
 
-static int advise_piece(const struct range *piece, int advice)
+static int advise_managed(const struct range *piece, int advice)
 {
-	if (piece->attributes.kind == RANGE_FOREIGN)
-		return raw_madvise(piece_address(piece), piece_bytes(piece), advice);
 	switch (advice) {
 	case MADV_DONTNEED:
 	case MADV_FREE:
@@ -63,13 +68,6 @@ static int advise_piece(const struct range *piece, int advice)
 		(advice == MADV_COLD ? pager_cool : pager_page_out)(
 			region->pager, piece->first, piece->end - piece->first);
 		return 0;
-	case MADV_DONTFORK:
-		return set_fork(piece, RANGE_FORK_DROP);
-	case MADV_WIPEONFORK:
-		return set_fork(piece, RANGE_FORK_WIPE);
-	case MADV_DOFORK:
-	case MADV_KEEPONFORK:
-		return set_fork(piece, RANGE_FORK_COPY);
 	case MADV_NORMAL:
 	case MADV_RANDOM:
 	case MADV_SEQUENTIAL:
@@ -94,6 +92,17 @@ static int advise_piece(const struct range *piece, int advice)
 static bool rounds_to_nothing(size_t bytes)
 {
 	return bytes && !((bytes + REGION_PAGE_BYTES - 1) / REGION_PAGE_BYTES);
+}
+
+static int advise_piece(const struct range *piece, int advice)
+{
+	if (advice == MADV_DONTFORK || advice == MADV_DOFORK)
+		return set_fork(piece, RANGE_FORK_DROP, advice == MADV_DONTFORK);
+	if (advice == MADV_WIPEONFORK || advice == MADV_KEEPONFORK)
+		return set_fork(piece, RANGE_FORK_WIPE, advice == MADV_WIPEONFORK);
+	if (piece->attributes.kind == RANGE_FOREIGN)
+		return raw_madvise(piece_address(piece), piece_bytes(piece), advice);
+	return advise_managed(piece, advice);
 }
 
 /* Brings the pages in by touching them, with no lock held. */

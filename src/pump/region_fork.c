@@ -41,7 +41,7 @@ void region_fork_prepare(bool inherit)
 	for (uint64_t at = 0; range_map_next(&region->map, at, region->pages, &piece);
 	     at = piece.end)
 		if (piece.attributes.kind != RANGE_FOREIGN &&
-		    piece.attributes.fork == RANGE_FORK_DROP)
+		    piece.attributes.fork & RANGE_FORK_DROP)
 			advise(piece.first, piece.end, MADV_DONTFORK);
 }
 
@@ -51,26 +51,45 @@ void region_fork_parent(void)
 	pthread_mutex_unlock(&region->lock);
 }
 
+static int take_place(uint64_t first, uint64_t count)
+{
+	void *ignored;
+
+	return raw_mmap(region_address(first), count * REGION_PAGE_BYTES, PROT_NONE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0, &ignored);
+}
+
+int region_fork_enter(void)
+{
+	struct range piece;
+	int err = pager_fork_enter(region->pager);
+
+	for (uint64_t at = 0; !err && range_map_next(&region->map, at, region->pages, &piece);
+	     at = piece.end)
+		if (piece.attributes.fork & RANGE_FORK_DROP)
+			err = take_place(piece.first, piece.end - piece.first);
+	return err;
+}
+
 /* Locks are not inherited (mlock(2)), nor is what the program wanted dropped or wiped. */
 static int adopt(struct range *piece)
 {
 	uint64_t count = piece->end - piece->first;
-	int err;
+	int err = 0;
 
-	switch ((enum range_fork)piece->attributes.fork) {
-	case RANGE_FORK_DROP:
+	if (piece->attributes.fork & RANGE_FORK_DROP) {
 		err = region_place(piece->first, count, MAP_FIXED);
 		pager_fork_forget(region->pager, piece->first, count);
 		return err ? err : range_map_clear(&region->map, piece->first, count);
-	case RANGE_FORK_WIPE:
-		pager_fork_forget(region->pager, piece->first, count);
-		break;
-	case RANGE_FORK_COPY:
-		err = pager_fork_adopt(region->pager, piece->first, count);
-		if (err)
-			return err;
-		break;
 	}
+	if (piece->attributes.kind == RANGE_FOREIGN)
+		return 0;
+	if (piece->attributes.fork & RANGE_FORK_WIPE)
+		pager_fork_forget(region->pager, piece->first, count);
+	else
+		err = pager_fork_adopt(region->pager, piece->first, count);
+	if (err)
+		return err;
 	if (!piece->attributes.locked)
 		return 0;
 	piece->attributes.locked = 0;
@@ -85,8 +104,7 @@ int region_fork_child(void)
 	advise_own(MADV_DONTFORK);
 	for (uint64_t at = 0; !err && range_map_next(&region->map, at, region->pages, &piece);
 	     at = piece.end)
-		if (piece.attributes.kind != RANGE_FOREIGN)
-			err = adopt(&piece);
+		err = adopt(&piece);
 	region_publish();
 	pthread_mutex_unlock(&region->lock);
 	return err;

@@ -37,7 +37,6 @@ static int move(struct range from, uint64_t to, uint64_t to_count, int flags)
 
 	if (attributes.locked)
 		pager_unlock(region->pager, from.first, count);
-	attributes.fork = RANGE_FORK_COPY;
 	attributes.locked = 0;
 	attributes.protection = READ_WRITE;
 	err = region_take(to, to_count, attributes);
