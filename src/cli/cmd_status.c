@@ -42,7 +42,9 @@ static void print_backings(const struct run_segment *segment, const struct run_c
 		printf("         %-40s %6s pages %7sB  %" PRIu64 " errors%s\n", uri,
 		       text_count(count_of(&backing->pages), pages),
 		       text_bytes(count_of(&backing->bytes_held), held), count_of(&backing->errors),
-		       count_of(&backing->lost) ? "  LOST" : "");
+		       count_of(&backing->lost) == 0	 ? "" :
+		       count_of(&backing->pages) == 0	 ? "  LOST" :
+							   "  was lost");
 	}
 }
 

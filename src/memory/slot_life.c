@@ -180,7 +180,7 @@ void slot_map_unseal(struct slot_map *map, uint32_t extent)
 
 bool slot_map_is_flying(const struct slot_map *map, uint32_t extent)
 {
-	for (uint32_t m = 0; m < SLOT_MEMBERS_MAX; m++)
+	for (uint32_t m = 0; m < map->member_end; m++)
 		if (atomic_load(&map->member_used[m]) && atomic_load(&map->flying[m][extent]))
 			return true;
 	return false;

@@ -6,4 +6,4 @@
 . "$(dirname "$0")/run_common.sh"
 
 export WORK
-timeout -k 10 400 python3 "$(dirname "$0")/run_faults.py" kills "${SEED:-1}" "${KILLS:-200}"
+timeout -k 10 430 python3 "$(dirname "$0")/run_faults.py" kills "${SEED:-1}" "${KILLS:-200}"
