@@ -12,10 +12,10 @@
  * derives that lock's lists and counts again. A kill costs at most the one object that its thread
  * was allocating or freeing, and never touches another's.
  *
- * Any thread of any process of the family may call alloc and free at once. They wait for a lock at
- * most MEM_LOCK_WAIT_MS: a process stopped (SIGSTOP, a debugger) while it holds one stops nobody
- * for ever. Who has waited that long counts the pool as gone, with every page in it, so the limit is
- * far beyond what a busy host keeps a thread from its CPU.
+ * Any thread of any process of the family may call alloc and free at once. They wait for a lock
+ * at most MEM_LOCK_WAIT_MS: a process stopped (SIGSTOP, a debugger) while it holds one stops
+ * nobody for ever. Who has waited that long counts the pool as gone, with every page in it: the
+ * limit is far beyond what a busy host keeps a thread from its CPU.
  *
  * Lock order: a class's lock, then the lock of the chunks.
  */
