@@ -5,5 +5,5 @@
 . "$(dirname "$0")/node_common.sh"
 . "$(dirname "$0")/run_common.sh"
 
-far_program 60 16M "mem file tcp shm" mem_fill 64 "${SEED:-1}"
-far_program 60 16M "mem" mem_fill 64 $((${SEED:-1} + 1))
+far_program 90 8M "mem file tcp shm" mem_fill 24 "${SEED:-1}"
+far_program 90 8M "copy" mem_fill 24 $((${SEED:-1} + 1))
