@@ -102,6 +102,7 @@ static int fetch_copy(struct far_lane *lane, struct slot_copy copy, uint32_t slo
 static int fetch_any(struct far_lane *lane, uint32_t slot, uint32_t crc, void *page,
 		     uint32_t *ret_backing)
 {
+	bool failed = false;
 	int err = -ECONNRESET;
 
 	for (uint32_t try = 0; try < FAR_FETCH_TRIES * SLOT_COPIES_MAX; try++) {
@@ -116,9 +117,10 @@ static int fetch_any(struct far_lane *lane, uint32_t slot, uint32_t crc, void *p
 			continue;
 		err = fetch_copy(lane, copy, slot, crc, page);
 		if (!err) {
-			far_count(&lane->far->counters->fetch_retries, try >= SLOT_COPIES_MAX);
+			far_count(&lane->far->counters->fetch_retries, failed);
 			return 0;
 		}
+		failed = true;
 	}
 	return err;
 }

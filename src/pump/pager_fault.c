@@ -6,12 +6,16 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/histogram.h"
 #include "base/inside.h"
+
+#define PAGER_ASKS_BEFORE_NAP 8 /* about the time of a fetch from a node */
+#define PAGER_NAP_NS 20000	/* the kernel rounds it up to some 70 us */
 
 /* The only words that Perdure ever writes to the program's standard error: something is lost. */
 void pager_say_lost(struct pager *pager, uint64_t page, uint32_t backing, int err)
@@ -138,6 +142,23 @@ static int bring(struct lane *lane, uint64_t page, uint64_t *entry)
 	return err;
 }
 
+/*
+ * Another is at the page, or its store is on its way: the thread asks again, and finds it or comes
+ * back. Who comes back many times waits for something slow, a disk: others may have the CPU then.
+ */
+static void ask_again(struct lane *lane, char *at)
+{
+	const struct timespec nap = { .tv_nsec = PAGER_NAP_NS };
+
+	lane->times_asked = lane->asked_for == at ? lane->times_asked + 1 : 0;
+	lane->asked_for = at;
+	if (lane->times_asked < PAGER_ASKS_BEFORE_NAP)
+		sched_yield();
+	else
+		nanosleep(&nap, NULL);
+	uffd_wake(&lane->pager->uffd, at);
+}
+
 static void serve(struct lane *lane, const struct uffd_message *message)
 {
 	struct pager *pager = lane->pager;
@@ -146,15 +167,13 @@ static void serve(struct lane *lane, const struct uffd_message *message)
 	int err;
 
 	if (!page_table_acquire(&pager->table, page, &entry)) {
-		/* Another is at it. The thread tries again: it finds the page, or comes back. */
-		sched_yield();
-		uffd_wake(&pager->uffd, at);
+		ask_again(lane, at);
 		return;
 	}
 	if (!is_at_rest(pager, entry)) {
 		page_table_release(&pager->table, page, entry);
 		pager_push_stores(lane);
-		uffd_wake(&pager->uffd, at);
+		ask_again(lane, at);
 		return;
 	}
 	err = bring(lane, page, &entry);
