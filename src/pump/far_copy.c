@@ -178,6 +178,7 @@ static int make_copy(struct far *far, const struct repair *repair)
 	struct slot_copy copy;
 	int err;
 
+	far_lane_complete(far->mender.lane);
 	slot_map_seal(far->map, repair->extent);
 	far->mender.piece_ns = clock_now_ns();
 	err = wait_until_landed(far, repair->extent);

@@ -88,6 +88,9 @@ int far_lane_connect(struct far_lane *lane, bool strict, struct error *why)
 
 		lane->channels[i] = NULL;
 		lane->sessions[i] = FAR_NO_SESSION;
+		/* Most processes have nothing to mend and end before they do. */
+		if (!lane->guard)
+			continue;
 		if (life.state == SLOT_BACKING_LOST || far->sessions[i] != life.session)
 			continue;
 		err = backing->ops->channel_open(backing, &lane->channels[i], why);
@@ -96,6 +99,24 @@ int far_lane_connect(struct far_lane *lane, bool strict, struct error *why)
 			lane->lacking |= 1u << i;
 	}
 	return strict ? err : 0;
+}
+
+void far_lane_complete(struct far_lane *lane)
+{
+	struct far *far = lane->far;
+
+	for (uint32_t i = 0; i < far->backing_count; i++) {
+		struct backing *backing = far->backings[i];
+		int err;
+
+		if (lane->channels[i] || !backing ||
+		    atomic_load(&far->sessions[i]) == FAR_NO_SESSION)
+			continue;
+		pthread_mutex_lock(&far->control[i]);
+		err = backing->ops->channel_open(backing, &lane->channels[i], NULL);
+		pthread_mutex_unlock(&far->control[i]);
+		lane->sessions[i] = err ? FAR_NO_SESSION : atomic_load(&far->sessions[i]);
+	}
 }
 
 int far_lane_open(struct far *far, pthread_mutex_t *guard, struct far_lane **ret_lane,

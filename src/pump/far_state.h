@@ -110,6 +110,8 @@ static inline void far_count(_Atomic uint64_t *counter, uint64_t n)
 
 /* Opens the lane's channels; where one cannot be opened, or only noted, as `lacking`. */
 int far_lane_connect(struct far_lane *lane, bool strict, struct error *why);
+/* Opens the channels that the mender's own lane has not. */
+void far_lane_complete(struct far_lane *lane);
 /* Takes what the mender offers. By whoever has the lane. */
 void far_lane_adopt(struct far_lane *lane);
 /* An error of the channel ends it: what is still on its way there can no longer be told apart. */
