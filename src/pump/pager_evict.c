@@ -67,7 +67,7 @@ static int copy_out(struct lane *lane, uint64_t page, char *to)
 
 /*
  * After a fork physical pages are shared, which the kernel does not move: this gives the process
- * its own. Fails where the program may not write.
+ * its own. -EINVAL where the program may not write.
  */
 static int make_own(char *at, uint32_t pages)
 {
@@ -79,9 +79,15 @@ int pager_carry(struct lane *lane, uint64_t page, char *to)
 	char *at = pager_page(lane->pager, page);
 	int err = move_page(lane->pager, to, at);
 
-	/* Shared, or pinned; what is shared and cannot be written can be copied. */
-	if (err == -EBUSY)
-		err = make_own(at, 1) ? -EINVAL : move_page(lane->pager, to, at);
+	if (err == -EBUSY) {
+		/* Shared, or pinned. What nobody may write can be copied either way. */
+		int own = make_own(at, 1);
+
+		if (!own)
+			err = move_page(lane->pager, to, at);
+		else if (own == -EINVAL)
+			err = -EINVAL;
+	}
 	return err == -EINVAL ? copy_out(lane, page, to) : err;
 }
 
