@@ -24,6 +24,7 @@
 #include "backing/uri.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/descriptor.h"
 #include "base/own_memory.h"
 #include "base/units.h"
 
@@ -278,8 +279,7 @@ static void file_close(struct backing *backing)
 {
 	struct file_backing *file = file_of(backing);
 
-	if (file->fd >= 0)
-		close(file->fd);
+	descriptor_close(file->fd);
 	own_memory_unmap(file->shared, PAGE_BYTES);
 	own_memory_unmap(file->same_process, PAGE_BYTES);
 	own_memory_unmap(file, sizeof(*file));
@@ -296,6 +296,7 @@ static int open_file(struct file_backing *file, const struct file_uri *uri,
 	file->fd = options->ticket ? open_ticket(options->ticket, why) : open_path(uri, why);
 	if (file->fd < 0)
 		return file->fd;
+	file->fd = descriptor_move_up(file->fd);
 	err = limit_to_device(file, why);
 	if (err || options->ticket)
 		return err;
@@ -408,9 +409,9 @@ static int file_reattach(struct backing *backing, const uint8_t *ticket, struct 
 	fd = open_ticket(ticket, why);
 	if (fd < 0)
 		return fd;
-	close(file->fd);
-	file->fd = fd;
-	make_ticket(fd, backing->ticket);
+	descriptor_close(file->fd);
+	file->fd = descriptor_move_up(fd);
+	make_ticket(file->fd, backing->ticket);
 	return 0;
 }
 

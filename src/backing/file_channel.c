@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/descriptor.h"
 #include "base/own_memory.h"
 
 #define OP_BYTES (BACKING_IO_PAGES_MAX * PAGE_BYTES)
@@ -271,6 +272,12 @@ static void unlist(struct file_channel *channel)
 		*at = channel->next;
 }
 
+static void close_ring(struct io_uring *ring)
+{
+	descriptor_disown(ring->ring_fd);
+	io_uring_queue_exit(ring);
+}
+
 void file_channel_close(struct backing_channel *base)
 {
 	struct file_channel *channel = (struct file_channel *)base;
@@ -282,7 +289,7 @@ void file_channel_close(struct backing_channel *base)
 			return;
 		}
 		if (channel->ring_used)
-			io_uring_queue_exit(&channel->ring);
+			close_ring(&channel->ring);
 		own_memory_unmap(channel->bounce, BOUNCE_BYTES);
 	}
 	own_memory_unmap(channel, sizeof(*channel));
@@ -296,7 +303,7 @@ void file_channels_forget(struct file_backing *file)
 		file->channels = channel->next;
 		/* The ring's own mappings are not inherited; its descriptor is. */
 		if (channel->ring_used)
-			close(channel->ring.ring_fd);
+			descriptor_close(channel->ring.ring_fd);
 		own_memory_unmap(channel->bounce, BOUNCE_BYTES);
 		channel->inherited = true;
 	}
@@ -318,6 +325,8 @@ static int open_ring(struct file_channel *channel)
 		io_uring_queue_exit(&channel->ring);
 		return err;
 	}
+	channel->ring.ring_fd = descriptor_move_up(channel->ring.ring_fd);
+	channel->ring.enter_ring_fd = channel->ring.ring_fd;
 	/* The ring's own hold of the file outlasts a program that closes all descriptors. */
 	channel->file_registered = !io_uring_register_files(&channel->ring, &fd, 1);
 	channel->ring_used = true;

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/descriptor.h"
 
 #define NS_PER_MS 1000000u
 
@@ -232,14 +233,13 @@ int node_control_connect(struct node_control *control, const struct node_ticket 
 	ret = take_welcome(control, &handshake, &welcome, why);
 	if (ret)
 		return ret;
-	control->fd = take_fd(&fd);
+	control->fd = descriptor_move_up(take_fd(&fd));
 	return 0;
 }
 
 void node_control_close(struct node_control *control)
 {
-	if (control->fd >= 0)
-		close(take_fd(&control->fd));
+	descriptor_close(take_fd(&control->fd));
 }
 
 int node_control_extend(struct node_control *control, uint64_t bytes, struct error *why)

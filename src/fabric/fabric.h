@@ -19,13 +19,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 
 #define FABRIC_ADDRESS_BYTES 128 /* the longest provider address here is 28; a shm name 64 */
 #define FABRIC_CONTEXT_BYTES 64	 /* what a provider may ask to own of an operation's context */
 #define FABRIC_PROOF_BYTES 32	 /* HMAC-SHA256 */
 #define FABRIC_DEPTH_MAX 256	 /* operations of one channel at a time */
-#define FABRIC_MODULE_VERSION 1
+#define FABRIC_MODULE_VERSION 2
 
 enum fabric_transport {
 	FABRIC_TCP, /* libfabric's sockets: between hosts */
@@ -129,6 +130,8 @@ struct fabric_module {
 	int (*proof)(const void *key, size_t key_bytes, const void *first, size_t first_bytes,
 		     const void *second, size_t second_bytes,
 		     uint8_t ret_proof[FABRIC_PROOF_BYTES]);
+	/* Called once, before all others: the descriptors that libfabric opens go into `table`. */
+	void (*use_descriptors)(struct descriptor_table *table);
 };
 
 /*
@@ -150,6 +153,8 @@ extern const struct fabric_ops fabric_cma_ops;
  * Their names are "perdure-PID-NUMBER" with what the provider appends.
  */
 int fabric_clean_stale(void);
+/* Those of this process's ID as well: of the image that it ran before an exec. */
+int fabric_clean_own(void);
 
 #define FABRIC_SHM_DIR "/dev/shm"
 #define FABRIC_SHM_PREFIX "perdure-"

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/descriptor.h"
 #include "fabric/module_dir.h"
 
 #define MODULE_FILE "perdure-fabric-ofi.so"
@@ -102,6 +103,7 @@ static int load(struct error *why)
 	module = dlsym(handle, MODULE_SYMBOL);
 	if (!module || module->version != FABRIC_MODULE_VERSION)
 		return error_set(why, -ELIBBAD, MODULE_FILE " is of another version of Perdure");
+	module->use_descriptors(descriptor_table());
 	loaded = module;
 	return 0;
 }

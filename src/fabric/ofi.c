@@ -25,6 +25,7 @@ const struct fabric_module perdure_fabric_module = {
 	.version = FABRIC_MODULE_VERSION,
 	.ops = &ofi_ops,
 	.proof = ofi_proof,
+	.use_descriptors = descriptor_use_table,
 };
 
 int ofi_errno(int code)

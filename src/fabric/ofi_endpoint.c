@@ -24,6 +24,7 @@
 #define SHM_NOTES 1024
 
 static atomic_uint shm_number; /* makes the names of this process's endpoints different */
+static _Atomic pid_t shm_owner; /* the process that took names already; 0: none */
 
 struct provider {
 	enum fabric_transport transport;
@@ -97,8 +98,13 @@ static int set_addresses(struct fi_info *hints, const struct ofi_endpoint_option
 {
 	if (options->transport == FABRIC_SHM) {
 		char name[64];
-		int bytes = snprintf(name, sizeof(name), "fi_ns://" FABRIC_SHM_PREFIX "%d-%u",
-				     (int)getpid(), atomic_fetch_add(&shm_number, 1));
+		int bytes;
+
+		/* Before an exec this process may have had endpoints of the same names. */
+		if (atomic_exchange(&shm_owner, getpid()) != getpid())
+			fabric_clean_own();
+		bytes = snprintf(name, sizeof(name), "fi_ns://" FABRIC_SHM_PREFIX "%d-%u",
+				 (int)getpid(), atomic_fetch_add(&shm_number, 1));
 
 		hints->src_addr = strdup(name);
 		hints->src_addrlen = (size_t)bytes + 1;

@@ -9,7 +9,7 @@
  * - signals: the shm provider installs handlers of SIGSEGV, SIGBUS, SIGTERM and SIGINT for good;
  *   they are the program's, so nothing is installed (stale files are cleaned by
  * fabric_clean_stale);
- * - descriptors: all are close-on-exec;
+ * - descriptors: all are close-on-exec, and Perdure's own as base/descriptor.h has it;
  * - threads: none, progress is manual;
  * - files: /proc/kallsyms, which it searches for a GPU driver's symbol line by line for a tenth of
  *   a second at its start, is not there;
@@ -37,6 +37,8 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/descriptor.h"
 
 #define SEEN_BY_LIBFABRIC __attribute__((visibility("default")))
 
@@ -124,6 +126,7 @@ void ofi_process_forget(void)
 static int note_open(int fd)
 {
 	ofi_process_forget();
+	fd = descriptor_move_up(fd);
 	if (fd >= 0 && fd < FDS_MAX)
 		atomic_store_explicit(&open_fds[fd], 1, memory_order_relaxed);
 	return fd;
@@ -131,9 +134,14 @@ static int note_open(int fd)
 
 SEEN_BY_LIBFABRIC int close(int fd)
 {
+	int err;
+
 	if (fd >= 0 && fd < FDS_MAX)
 		atomic_store_explicit(&open_fds[fd], 0, memory_order_relaxed);
-	return (int)syscall(SYS_close, fd);
+	err = fd < 0 ? -EBADF : descriptor_close(fd);
+	if (err)
+		errno = -err;
+	return err ? -1 : 0;
 }
 
 SEEN_BY_LIBFABRIC int socket(int domain, int type, int protocol)
@@ -146,8 +154,8 @@ SEEN_BY_LIBFABRIC int socketpair(int domain, int type, int protocol, int fds[2])
 	int ret = (int)syscall(SYS_socketpair, domain, type | SOCK_CLOEXEC, protocol, fds);
 
 	if (!ret) {
-		note_open(fds[0]);
-		note_open(fds[1]);
+		fds[0] = note_open(fds[0]);
+		fds[1] = note_open(fds[1]);
 	}
 	return ret;
 }

@@ -21,7 +21,12 @@ static pid_t owner_of(const char *name)
 	return *end == '-' && pid > 0 && pid <= INT32_MAX ? (pid_t)pid : 0;
 }
 
-int fabric_clean_stale(void)
+static bool is_gone(pid_t pid)
+{
+	return kill(pid, 0) && errno == ESRCH;
+}
+
+static int clean(pid_t also)
 {
 	DIR *folder = opendir(FABRIC_SHM_DIR);
 	struct dirent *entry;
@@ -32,10 +37,20 @@ int fabric_clean_stale(void)
 	while ((entry = readdir(folder))) {
 		pid_t owner = owner_of(entry->d_name);
 
-		if (owner && kill(owner, 0) && errno == ESRCH &&
+		if (owner && (owner == also || is_gone(owner)) &&
 		    !unlinkat(dirfd(folder), entry->d_name, 0))
 			removed++;
 	}
 	closedir(folder);
 	return removed;
+}
+
+int fabric_clean_stale(void)
+{
+	return clean(0);
+}
+
+int fabric_clean_own(void)
+{
+	return clean(getpid());
 }

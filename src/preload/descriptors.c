@@ -5,13 +5,14 @@
 #include <linux/close_range.h>
 #include <unistd.h>
 
+#include "base/descriptor.h"
 #include "base/raw_map.h"
 #include "preload/preload.h"
 
+/* What this call of the program's must not touch. Perdure's own calls go through. */
 static bool is_owned(int fd)
 {
-	return preload_manages() && fd >= 0 &&
-	       (fd == preload_socket || pager_owns_descriptor(preload_pager, fd));
+	return preload_manages() && descriptor_is_own(fd);
 }
 
 static int answer(long result)
@@ -24,11 +25,10 @@ static int answer(long result)
 
 PRELOAD_EXPORT int close(int fd)
 {
+	if (inside_depth)
+		return answer(fd < 0 ? -EBADF : descriptor_close(fd));
 	return answer(is_owned(fd) ? -EBADF : RAW_CALL(SYS_close, fd));
 }
-
-/* As many calls as there are runs between owned descriptors; past this bound nothing is ours. */
-#define OWNED_BELOW 65536u
 
 PRELOAD_EXPORT int close_range(unsigned int first, unsigned int last, int flags)
 {
@@ -37,9 +37,9 @@ PRELOAD_EXPORT int close_range(unsigned int first, unsigned int last, int flags)
 
 	if (!preload_manages() || first > last)
 		return answer(RAW_CALL(SYS_close_range, first, last, flags));
-	for (fd = first; fd < OWNED_BELOW && fd <= last; fd++) {
-		if (!is_owned((int)fd))
-			continue;
+	/* As many calls as there are runs between owned descriptors. */
+	for (fd = descriptor_next_own(first); fd < DESCRIPTOR_KNOWN_MAX && fd <= last;
+	     fd = descriptor_next_own(fd + 1)) {
 		result = fd > from ? RAW_CALL(SYS_close_range, from, fd - 1, flags) : 0;
 		if (result < 0)
 			return answer(result);
@@ -53,16 +53,17 @@ PRELOAD_EXPORT void closefrom(int first)
 	close_range(first < 0 ? 0 : (unsigned int)first, UINT_MAX, 0);
 }
 
+/* The kernel says the same of a descriptor that is just being opened. */
 PRELOAD_EXPORT int dup2(int from, int to)
 {
-	if (is_owned(to) || is_owned(from))
-		return answer(-EBADF);
+	if (from != to && is_owned(to))
+		return answer(-EBUSY);
 	return answer(RAW_CALL(SYS_dup2, from, to));
 }
 
 PRELOAD_EXPORT int dup3(int from, int to, int flags)
 {
-	if (is_owned(to) || is_owned(from))
-		return answer(-EBADF);
+	if (from != to && is_owned(to))
+		return answer(-EBUSY);
 	return answer(RAW_CALL(SYS_dup3, from, to, flags));
 }

@@ -159,8 +159,7 @@ int join_again(struct run_member **ret_member, struct error *why)
 {
 	if (segment)
 		raw_munmap(segment, sizeof(*segment));
-	if (preload_socket >= 0)
-		RAW_CALL(SYS_close, preload_socket);
+	descriptor_close(preload_socket);
 	segment = NULL;
 	preload_socket = -1;
 	return join_run(ret_member, why);

@@ -157,7 +157,7 @@ static int open_kernel(struct pager *pager, const struct pager_config *config, s
 			why, -ENOSYS,
 			"--kernel move: this kernel has no UFFDIO_MOVE; use --kernel copy");
 	pager->uffd.fd = descriptor_move_up(pager->uffd.fd);
-	pager->spare_fd = fcntl(pager->uffd.fd, F_DUPFD_CLOEXEC, DESCRIPTOR_OWN_MIN);
+	pager->spare_fd = descriptor_copy(pager->uffd.fd);
 	return pager_open_memory(pager, why);
 }
 
@@ -473,11 +473,6 @@ int pager_is_untouched(const struct pager *pager, uint64_t page)
 int pager_refuses_pinned(const struct pager *pager)
 {
 	return pager->use_move;
-}
-
-int pager_owns_descriptor(const struct pager *pager, int fd)
-{
-	return fd == pager->uffd.fd || fd == pager->memory_fd || fd == pager->spare_fd;
 }
 
 void pager_set_mapped(struct pager *pager, uint64_t pages)

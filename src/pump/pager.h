@@ -131,9 +131,6 @@ void pager_fork_start(struct pager *pager);
 /* 1 if a page that the kernel has pinned stays where it is; eviction by copy cannot tell. */
 int pager_refuses_pinned(const struct pager *pager);
 
-/* Every descriptor that the pager owns: the program must not close or replace these. */
-int pager_owns_descriptor(const struct pager *pager, int fd);
-
 /* region_bytes of the counters: what the program has mapped now. */
 void pager_set_mapped(struct pager *pager, uint64_t pages);
 

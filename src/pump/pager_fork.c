@@ -32,12 +32,6 @@
 
 static const char child_is_ready = 'r', parent_is_done = 'd';
 
-static void close_descriptor(int fd)
-{
-	if (fd >= 0)
-		RAW_CALL(SYS_close, fd);
-}
-
 /* ---- The parent ---- */
 
 int pager_fork_open(struct pager *pager, struct pager_fork *ret_fork)
@@ -52,8 +46,8 @@ int pager_fork_open(struct pager *pager, struct pager_fork *ret_fork)
 		ret_fork->sockets[i] = descriptor_move_up(ret_fork->sockets[i]);
 	err = far_fork_open(pager->far, &ret_fork->member);
 	if (err) {
-		close_descriptor(ret_fork->sockets[0]);
-		close_descriptor(ret_fork->sockets[1]);
+		descriptor_close(ret_fork->sockets[0]);
+		descriptor_close(ret_fork->sockets[1]);
 		return err;
 	}
 	ret_fork->open = true;
@@ -228,17 +222,17 @@ void pager_fork_parent(struct pager *pager, struct pager_fork *fork)
 	far_mender_resume(pager->far);
 	/* What the kernel refused while the fork was not reported, it does now. */
 	wake_put_off(pager);
-	close_descriptor(fork->sockets[1]);
+	descriptor_close(fork->sockets[1]);
 	pthread_mutex_lock(&lane->lock);
 	while (!attend(lane, fork->sockets[0], &child, &gone) && clock_now_ns() < deadline_ns)
 		;
 	pthread_mutex_unlock(&lane->lock);
-	close_descriptor(atomic_exchange(&pager->child_fd, -1));
-	close_descriptor(fork->sockets[0]);
+	descriptor_close(atomic_exchange(&pager->child_fd, -1));
+	descriptor_close(fork->sockets[0]);
 	if (gone)
 		far_fork_leave(pager->far, fork->member);
 	if (pager->spare_fd < 0)
-		pager->spare_fd = fcntl(pager->uffd.fd, F_DUPFD_CLOEXEC, DESCRIPTOR_OWN_MIN);
+		pager->spare_fd = descriptor_copy(pager->uffd.fd);
 	atomic_store(&pager->still, false);
 	wake_put_off(pager);
 	fork->open = false;
@@ -274,16 +268,16 @@ static int receive_descriptor(int socket, int *ret_fd, struct error *why)
 
 static int remake_kernel(struct pager *pager, int socket, struct error *why)
 {
-	close_descriptor(pager->uffd.fd);
-	close_descriptor(pager->memory_fd);
-	close_descriptor(pager->spare_fd);
-	close_descriptor(pager->child_fd);
+	descriptor_close(pager->uffd.fd);
+	descriptor_close(pager->memory_fd);
+	descriptor_close(pager->spare_fd);
+	descriptor_close(pager->child_fd);
 	pager->uffd.fd = -1;
 	int err = receive_descriptor(socket, &pager->uffd.fd, why);
 
 	if (err)
 		return err;
-	pager->spare_fd = fcntl(pager->uffd.fd, F_DUPFD_CLOEXEC, DESCRIPTOR_OWN_MIN);
+	pager->spare_fd = descriptor_copy(pager->uffd.fd);
 	return pager_open_memory(pager, why);
 }
 
@@ -360,7 +354,7 @@ int pager_fork_child(struct pager *pager, struct pager_fork *fork, struct run_me
 {
 	int socket = fork->sockets[1], err;
 
-	close_descriptor(fork->sockets[0]);
+	descriptor_close(fork->sockets[0]);
 	pager->member = member;
 	pager->counters = &member->counters;
 	atomic_store(&member->region_start, (uintptr_t)pager->start);
@@ -374,7 +368,7 @@ int pager_fork_child(struct pager *pager, struct pager_fork *fork, struct run_me
 		err = remake_lanes(pager, why);
 	if (!err)
 		err = part(pager, socket, why);
-	close_descriptor(socket);
+	descriptor_close(socket);
 	fork->open = false;
 	return err;
 }
@@ -422,7 +416,7 @@ int pager_fork_adopt(struct pager *pager, uint64_t first, uint64_t count)
 			adopt_page(pager, first + done + i,
 				   words[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED));
 	}
-	close_descriptor(fd);
+	descriptor_close(fd);
 	return err;
 }
 

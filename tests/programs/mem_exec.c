@@ -3,6 +3,7 @@
  * New images, closed descriptors, daemons and libraries: what could pull the ground from under a
  * library that lives in the process.
  */
+#include <dirent.h>
 #include <dlfcn.h>
 #include <pthread.h>
 #include <spawn.h>
@@ -13,10 +14,14 @@
 #include "program.h"
 
 #define CHAIN_LENGTH 5
+#define OTHERS_FROM 512 /* no descriptor that the program did not open lies below */
+#define GENERATIONS 3
 
 static struct arguments arguments;
 static uint8_t *memory;
 static const char *self;
+static bool inherited[OTHERS_FROM];
+static bool stays_same_user; /* argv[3] is "same-user" */
 
 static void memory_make(uint64_t generation)
 {
@@ -88,10 +93,11 @@ static void by_standard_streams(void)
 	CHECK(open("/dev/null", O_RDWR) == 0 && dup(0) == 1 && dup(0) == 2);
 }
 
+/* Descriptors above those that programs count on may be somebody's who must not lose them. */
 static void by_dup2(void)
 {
 	for (int fd = 3; fd < 1024; fd++)
-		CHECK(dup2(2, fd) == fd);
+		CHECK(dup2(2, fd) == fd || (fd >= OTHERS_FROM && errno == EBUSY));
 }
 
 static void by_limit(void)
@@ -106,7 +112,7 @@ static void by_prctl(void)
 {
 	CHECK(prctl(PR_SET_DUMPABLE, 0) == 0 && prctl(PR_SET_NAME, "renamed") == 0);
 	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-	if (geteuid() == 0)
+	if (geteuid() == 0 && !stays_same_user)
 		CHECK(setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0);
 }
 
@@ -142,8 +148,58 @@ static void by_daemon(void)
 	close(ends[0]);
 }
 
+/* Those of whoever started the program are not close-on-exec, or they would not be here. */
+static void note_inherited(void)
+{
+	for (int fd = 0; fd < OTHERS_FROM; fd++)
+		inherited[fd] = fcntl(fd, F_GETFD) == 0;
+}
+
+/* How many descriptors there are; none that this program did not open is among the low ones. */
+static int descriptors_count(void)
+{
+	DIR *folder = opendir("/proc/self/fd");
+	const struct dirent *entry;
+	int count = 0;
+	CHECK(folder != NULL);
+	while ((entry = readdir(folder)) != NULL) {
+		int fd = atoi(entry->d_name);
+		char path[64], target[256] = "";
+		if (entry->d_name[0] == '.' || fd == dirfd(folder))
+			continue;
+		count++;
+		if (fd >= OTHERS_FROM || inherited[fd])
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		CHECK(readlink(path, target, sizeof(target) - 1) >= 0);
+		fail("descriptor %d is open: %s", fd, target);
+	}
+	closedir(folder);
+	return count;
+}
+
+/* A child has as many as its parent: what it does not need of the parent's is closed. */
+static void generations(int left, int expected)
+{
+	int count = descriptors_count();
+	if (count > expected)
+		fail("%d descriptors, %d in the parent", count, expected);
+	memory_use("generation");
+	if (left == 0)
+		return;
+	pid_t pid = fork();
+	if (pid == 0) {
+		generations(left - 1, count);
+		_exit(0);
+	}
+	child_check(pid, "generation");
+	if (descriptors_count() != count)
+		fail("%d descriptors, %d before a fork", descriptors_count(), count);
+}
+
 static void closed_descriptors(void)
 {
+	generations(GENERATIONS, descriptors_count());
 	in_child(by_loop, "after a close loop");
 	in_child(by_range, "after close_range");
 	in_child(by_from, "after closefrom");
@@ -196,11 +252,13 @@ int main(int argc, char **argv)
 {
 	arguments = arguments_parse(argc, argv);
 	self = argv[0];
+	note_inherited();
 	if (argc > 3 && strncmp(argv[3], "chain", 5) == 0) {
 		chain(atoi(argv[3] + 5));
 		puts("ok");
 		return 0;
 	}
+	stays_same_user = argc > 3 && strcmp(argv[3], "same-user") == 0;
 	memory_make(1);
 	closed_descriptors();
 	attributes();

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/descriptor.h"
+
+static int open_null(void)
+{
+	int fd = open("/dev/null", O_RDWR);
+
+	ck_assert_int_ge(fd, 0);
+	return fd;
+}
+
+static void close_all_own(void)
+{
+	for (unsigned int fd = descriptor_next_own(0); fd < DESCRIPTOR_KNOWN_MAX;
+	     fd = descriptor_next_own(fd))
+		ck_assert_int_eq(descriptor_close((int)fd), 0);
+}
+
+START_TEST(moved_ones_are_high_own_and_close_on_exec)
+{
+	int low = open_null(), fd = descriptor_move_up(low);
+
+	ck_assert_int_ge(fd, DESCRIPTOR_OWN_MIN);
+	ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	ck_assert_int_eq(fcntl(low, F_GETFD), -1);
+	ck_assert(descriptor_is_own(fd) && !descriptor_is_own(low));
+	ck_assert_int_eq(descriptor_close(fd), 0);
+	ck_assert(!descriptor_is_own(fd));
+	ck_assert_int_eq(descriptor_close(fd), -EBADF);
+}
+END_TEST
+
+START_TEST(where_the_limit_allows_no_higher_one_it_stays_and_is_own)
+{
+	struct rlimit limit, low = { 64, 64 };
+	int before = open_null(), fd;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	low.rlim_max = limit.rlim_max;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+	errno = ENOENT;
+	fd = descriptor_move_up(before);
+	ck_assert_int_eq(errno, ENOENT);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	ck_assert_int_eq(fd, before);
+	ck_assert(descriptor_is_own(fd));
+	ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	ck_assert_int_eq(descriptor_close(fd), 0);
+}
+END_TEST
+
+START_TEST(what_is_not_open_or_not_known_is_nobodys)
+{
+	static const int strange[] = { -1, (int)DESCRIPTOR_KNOWN_MAX, INT32_MAX, INT32_MIN };
+
+	for (unsigned int i = 0; i < sizeof(strange) / sizeof(strange[0]); i++) {
+		ck_assert(!descriptor_is_own(strange[i]));
+		descriptor_disown(strange[i]);
+	}
+	ck_assert_int_eq(descriptor_move_up(-1), -1);
+	ck_assert_int_eq(descriptor_close(-1), 0);
+	ck_assert_int_eq(descriptor_copy(-1), -EBADF);
+}
+END_TEST
+
+/* Against a walk one by one, over words that are empty, full and in between. */
+START_TEST(next_own_finds_each_once)
+{
+	int low = open_null();
+	unsigned int next = DESCRIPTOR_OWN_MIN;
+
+	for (int i = 0; i < 200; i++)
+		ck_assert_int_ge(descriptor_copy(low), DESCRIPTOR_OWN_MIN);
+	for (int i = 0; i < 100; i += 3)
+		ck_assert_int_eq(descriptor_close(DESCRIPTOR_OWN_MIN + i), 0);
+	for (unsigned int fd = 0; fd < DESCRIPTOR_KNOWN_MAX; fd++) {
+		while (next < DESCRIPTOR_KNOWN_MAX &&
+		       (next < fd || !descriptor_is_own((int)next)))
+			next++;
+		ck_assert_uint_eq(descriptor_next_own(fd), next);
+	}
+	ck_assert_uint_eq(descriptor_next_own(UINT32_MAX), DESCRIPTOR_KNOWN_MAX);
+	close_all_own();
+	ck_assert_uint_eq(descriptor_next_own(0), DESCRIPTOR_KNOWN_MAX);
+	close(low);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("descriptor");
+	TCase *tcase = tcase_create("descriptor");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_test(tcase, moved_ones_are_high_own_and_close_on_exec);
+	tcase_add_test(tcase, where_the_limit_allows_no_higher_one_it_stays_and_is_own);
+	tcase_add_test(tcase, what_is_not_open_or_not_known_is_nobodys);
+	tcase_add_test(tcase, next_own_finds_each_once);
+	suite_add_tcase(suite, tcase);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
