@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
+
 #define LIFE_STATE_BITS 8
 
 static uint32_t encode_life(struct slot_life life)
@@ -183,7 +185,7 @@ bool slot_map_is_flying(const struct slot_map *map, uint32_t extent)
 	for (uint32_t m = 0; m < map->member_end; m++)
 		if (atomic_load(&map->member_used[m]) && atomic_load(&map->flying[m][extent]))
 			return true;
-	return false;
+	return atomic_load(&map->extents[extent].landing_ns) > clock_now_ns();
 }
 
 bool slot_map_try_mending(struct slot_map *map)

@@ -5,12 +5,14 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/robust_lock.h"
 
 /* An extent is worth claiming when at least this part of its slots is free. */
 #define SLOT_CLAIM_FREE_MIN (SLOT_EXTENT_SLOTS / 8)
 
-int slot_map_init(struct slot_map *map, uint32_t backing_count, uint32_t copy_count)
+int slot_map_init(struct slot_map *map, uint32_t backing_count, uint32_t copy_count,
+		  uint64_t landing_wait_ns)
 {
 	int err = robust_lock_init(&map->lock);
 
@@ -20,6 +22,7 @@ int slot_map_init(struct slot_map *map, uint32_t backing_count, uint32_t copy_co
 		err = robust_lock_init(&map->mending);
 	map->backing_count = backing_count;
 	map->copy_count = copy_count;
+	map->landing_wait_ns = landing_wait_ns;
 	return err;
 }
 
@@ -53,13 +56,18 @@ uint64_t slot_map_used_word(const struct slot_map *map, uint32_t extent, uint32_
 
 static void clear_member(struct slot_map *map, uint32_t member)
 {
+	uint64_t landing_ns = clock_now_ns() + map->landing_wait_ns;
+
 	for (uint32_t e = 0; e < map->extent_count; e++) {
+		/* First of all: who sees no store of the member any more sees this (F8). */
+		if (atomic_load(&map->flying[member][e]))
+			atomic_store(&map->extents[e].landing_ns, landing_ns);
 		if (map->extents[e].owner == member + 1)
 			map->extents[e].owner = 0;
 		for (uint32_t w = 0; w < SLOT_EXTENT_WORDS; w++)
 			atomic_store_explicit(&map->used[member][word_index(e, w)], 0,
 					      memory_order_relaxed);
-		atomic_store_explicit(&map->flying[member][e], 0, memory_order_relaxed);
+		atomic_store(&map->flying[member][e], 0);
 	}
 	atomic_store_explicit(&map->member_used[member], 0, memory_order_release);
 }
@@ -230,15 +238,18 @@ int slot_map_claim(struct slot_map *map, uint32_t member, uint32_t backing, uint
 		   struct slot_cursor *cursor)
 {
 	uint32_t best = 0, best_free = SLOT_CLAIM_FREE_MIN - 1;
+	uint64_t now_ns;
 
 	slot_map_lock(map);
 	reap_members(map);
 	let_go(map, member, cursor);
+	now_ns = clock_now_ns();
 	for (uint32_t e = 0; e < map->extent_count; e++) {
 		uint32_t free;
 
 		if (map->extents[e].owner || map->extents[e].sealed ||
-		    slot_map_home(map, e) != backing || !slot_map_is_reachable(map, e, reachable))
+		    map->extents[e].landing_ns > now_ns || slot_map_home(map, e) != backing ||
+		    !slot_map_is_reachable(map, e, reachable))
 			continue;
 		free = count_free(map, e);
 		if (free <= best_free)

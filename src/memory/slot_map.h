@@ -24,6 +24,8 @@
  *   F6  The slots of a sealed extent are not handed out; a copy is published in it only if, since
  *       it was sealed, none of its slots was on its way.
  *   F7  A copy of another session than the backing's own is gone, whatever answers at its place.
+ *   F8  A dead member's stores may arrive for `landing_wait_ns` more: so long nobody claims an
+ *       extent in which it had one on its way, and slots of it count as on their way.
  *
  * Threads: a member's own bitmap and its struct slot_cursor are used under that process's lock of
  * the far store; the shared parts under `lock`. No call blocks on anything but `lock`.
@@ -62,6 +64,7 @@ struct slot_copy {
 struct slot_extent {
 	_Atomic uint16_t owner; /* member + 1; 0: nobody's */
 	_Atomic bool sealed;	/* hands out no slots: a copy of it is being made */
+	_Atomic uint64_t landing_ns; /* until then stores of a dead member may still arrive */
 	_Atomic uint64_t
 		copies[SLOT_COPIES_MAX]; /* encoded struct slot_copy, read without the lock */
 };
@@ -83,6 +86,7 @@ struct slot_map {
 	_Atomic uint32_t member_end;   /* no member from here on was ever used */
 	uint32_t backing_count;
 	uint32_t copy_count;
+	uint64_t landing_wait_ns;
 	struct slot_backing backings[SLOT_BACKINGS_MAX];
 	pthread_mutex_t mending; /* robust; who makes copies again; before `lock` */
 	_Atomic uint32_t bell;	 /* changes when there may be something to mend */
@@ -104,8 +108,12 @@ struct slot_cursor {
 	uint64_t free[SLOT_EXTENT_WORDS];
 };
 
-/* `map` is zeroed memory shared by the family. 0 or -errno. */
-int slot_map_init(struct slot_map *map, uint32_t backing_count, uint32_t copy_count);
+/*
+ * `map` is zeroed memory shared by the family. `landing_wait_ns` is how long after its process is
+ * found dead a store may still change what its backing holds. 0 or -errno.
+ */
+int slot_map_init(struct slot_map *map, uint32_t backing_count, uint32_t copy_count,
+		  uint64_t landing_wait_ns);
 
 void slot_map_lock(struct slot_map *map);
 void slot_map_unlock(struct slot_map *map);

@@ -10,8 +10,6 @@
 #define ROOM_MS 2000u /* until a backing that was full is asked again */
 #define LAND_REST_NS 200000
 #define LAND_LOOKS_PER_RING 50
-/* That a store may take beyond its timeout until it is noticed. */
-#define LAND_NS_MORE 1000000000ull
 
 /* What is to be done for one extent. */
 struct repair {
@@ -159,7 +157,7 @@ static int copy_slots(struct far *far, const struct repair *repair, struct slot_
 /* Stores that took slots before the extent was sealed end within their timeout. */
 static int wait_until_landed(struct far *far, uint32_t extent)
 {
-	uint64_t deadline_ns = clock_now_ns() + far->timeout_ns + LAND_NS_MORE;
+	uint64_t deadline_ns = clock_now_ns() + far->timeout_ns + FAR_LAND_NS_MORE;
 
 	for (uint32_t looks = 1; slot_map_is_flying(far->map, extent); looks++) {
 		if (clock_now_ns() > deadline_ns)

@@ -62,7 +62,8 @@ int far_open(const struct far_config *config, struct far **ret_far, struct error
 		err = backing_open(far->uris[i], &far->options, &far->backings[i], why);
 	}
 	if (!err)
-		err = slot_map_init(far->map, config->uri_count, config->mirror);
+		err = slot_map_init(far->map, config->uri_count, config->mirror,
+				    far->timeout_ns + FAR_LAND_NS_MORE);
 	if (!err)
 		err = slot_map_join(far->map, &far->member);
 	for (uint32_t i = 0; !err && i < config->uri_count; i++)

@@ -19,6 +19,8 @@
 
 #define FAR_LANES_MAX 24u /* the pager's, and the mender's */
 #define FAR_NO_SESSION UINT32_MAX
+/* That a store may take beyond its timeout until it is noticed, or has come to rest. */
+#define FAR_LAND_NS_MORE 1000000000ull
 
 #define FAR_SPIN_NS 200000u /* of a wait in which others are only let before */
 #define FAR_NAP_NS 20000u   /* and from then on between two looks; the kernel rounds it up */
