@@ -18,6 +18,11 @@
 #include "preload/preload.h"
 #include "pump/region.h"
 
+/* glibc's, of all streams: its fork() takes it too. Recursive. */
+void _IO_list_lock(void);
+void _IO_list_unlock(void);
+void _IO_list_resetlock(void);
+
 static pid_t (*libc_fork)(void);
 static pid_t (*libc_fork_alone)(void);
 
@@ -48,9 +53,9 @@ static void before(void)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &own.signals);
 	inside_enter();
-	if (!own.fork.open)
-		pager_fork_open(preload_pager, &own.fork);
-	region_fork_prepare(own.fork.open);
+	/* Who has it may be waiting for a far page, and gets that as long as pages are evicted. */
+	_IO_list_lock();
+	region_fork_prepare(&own.fork);
 	if (own.fork.open)
 		pager_fork_prepare(preload_pager, &own.fork);
 }
@@ -59,6 +64,7 @@ static void after_in_parent(void)
 {
 	if (!is_ready())
 		return;
+	_IO_list_unlock();
 	if (own.fork.open)
 		pager_fork_parent(preload_pager, &own.fork);
 	region_fork_parent();
@@ -89,6 +95,7 @@ static void after_in_child(void)
 {
 	if (!is_ready())
 		return;
+	_IO_list_resetlock();
 	begin_child();
 	inside_leave();
 	pthread_sigmask(SIG_SETMASK, &own.signals, NULL);
@@ -107,7 +114,7 @@ static bool open_fork(void)
 	int err;
 
 	inside_enter();
-	err = pager_fork_open(preload_pager, &own.fork);
+	err = region_fork_open(&own.fork);
 	inside_leave();
 	if (err == -ENOSYS)
 		RAW_CALL(SYS_write, STDERR_FILENO, line, strlen(line));
@@ -117,10 +124,21 @@ static bool open_fork(void)
 
 PRELOAD_EXPORT pid_t fork(void)
 {
+	pid_t pid;
+
 	/* A library's constructor may come before ours. */
 	if (!libc_fork)
 		fork_prepare();
-	return is_ready() && !open_fork() ? -1 : libc_fork();
+	if (!is_ready())
+		return libc_fork();
+	if (!open_fork())
+		return -1;
+	/* Before the heap's locks, in the order of exit(), which frees what streams have. */
+	_IO_list_lock();
+	pid = libc_fork();
+	if (pid)
+		_IO_list_unlock();
+	return pid;
 }
 
 /* As fork() without the handlers of others. */

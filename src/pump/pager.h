@@ -114,6 +114,7 @@ int pager_is_untouched(const struct pager *pager, uint64_t page);
 struct pager_fork {
 	bool open;
 	int sockets[2]; /* the parent's end, the child's end */
+	uint32_t row;	/* in the pager's table of them */
 	uint32_t member; /* of the slot map */
 };
 

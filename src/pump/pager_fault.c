@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pump/pager_state.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -236,7 +237,9 @@ void *pager_handle(void *argument)
 			handle(lane, &message);
 		else if (err == -EMFILE || err == -ENFILE)
 			give_spare(pager);
-		else if (err != -EINTR && err != -EAGAIN)
-			return NULL;
+		else if (err == -ENOMEM)
+			sched_yield(); /* for the report of a fork: it is given again */
+		else
+			assert(err == -EINTR || err == -EAGAIN);
 	}
 }

@@ -34,24 +34,45 @@ static const char child_is_ready = 'r', parent_is_done = 'd';
 
 /* ---- The parent ---- */
 
+static int open_sockets(struct pager *pager, struct pager_fork *fork)
+{
+	fork->row = 0;
+	while (fork->row < PAGER_FORKS_MAX && pager->fork_sockets[fork->row][0])
+		fork->row++;
+	if (fork->row == PAGER_FORKS_MAX)
+		return -EAGAIN;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fork->sockets))
+		return -errno;
+	for (uint32_t i = 0; i < ARRAY_COUNT(fork->sockets); i++) {
+		fork->sockets[i] = descriptor_move_up(fork->sockets[i]);
+		pager->fork_sockets[fork->row][i] = fork->sockets[i];
+	}
+	return 0;
+}
+
+static void close_sockets(struct pager *pager, uint32_t row)
+{
+	for (uint32_t i = 0; i < ARRAY_COUNT(pager->fork_sockets[row]); i++) {
+		if (pager->fork_sockets[row][i])
+			descriptor_close(pager->fork_sockets[row][i]);
+		pager->fork_sockets[row][i] = 0;
+	}
+}
+
 int pager_fork_open(struct pager *pager, struct pager_fork *ret_fork)
 {
 	int err;
 
 	if (!pager->uffd.can_fork)
 		return -ENOSYS;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ret_fork->sockets))
-		return -errno;
-	for (uint32_t i = 0; i < ARRAY_COUNT(ret_fork->sockets); i++)
-		ret_fork->sockets[i] = descriptor_move_up(ret_fork->sockets[i]);
-	err = far_fork_open(pager->far, &ret_fork->member);
-	if (err) {
-		descriptor_close(ret_fork->sockets[0]);
-		descriptor_close(ret_fork->sockets[1]);
+	err = open_sockets(pager, ret_fork);
+	if (err)
 		return err;
-	}
-	ret_fork->open = true;
-	return 0;
+	err = far_fork_open(pager->far, &ret_fork->member);
+	if (err)
+		close_sockets(pager, ret_fork->row);
+	ret_fork->open = !err;
+	return err;
 }
 
 /* Waits until no lane evicts or has a store on its way; none begins again. */
@@ -93,6 +114,7 @@ void pager_fork_prepare(struct pager *pager, struct pager_fork *fork)
 	pthread_mutex_unlock(&lane->lock);
 	pager->forking_thread = gettid();
 	atomic_store(&pager->child_fd, -1);
+	atomic_store(&pager->report_due, true);
 	atomic_store(&pager->still, true);
 	settle_lanes(pager);
 	drop_victims(pager);
@@ -101,7 +123,11 @@ void pager_fork_prepare(struct pager *pager, struct pager_fork *fork)
 
 void pager_note_fork(struct pager *pager, int child_fd)
 {
-	atomic_store(&pager->child_fd, descriptor_move_up(child_fd));
+	child_fd = descriptor_move_up(child_fd);
+	if (atomic_exchange(&pager->report_due, false))
+		atomic_store(&pager->child_fd, child_fd);
+	else
+		descriptor_close(child_fd);
 }
 
 bool pager_put_off(struct lane *lane, char *page)
@@ -223,12 +249,17 @@ void pager_fork_parent(struct pager *pager, struct pager_fork *fork)
 	/* What the kernel refused while the fork was not reported, it does now. */
 	wake_put_off(pager);
 	descriptor_close(fork->sockets[1]);
+	pager->fork_sockets[fork->row][1] = 0;
 	pthread_mutex_lock(&lane->lock);
 	while (!attend(lane, fork->sockets[0], &child, &gone) && clock_now_ns() < deadline_ns)
 		;
 	pthread_mutex_unlock(&lane->lock);
+	/* The report of a child that is gone already may be in a handler's hands still. */
+	if (!atomic_exchange(&pager->report_due, false))
+		while (atomic_load(&pager->child_fd) < 0)
+			sched_yield();
 	descriptor_close(atomic_exchange(&pager->child_fd, -1));
-	descriptor_close(fork->sockets[0]);
+	close_sockets(pager, fork->row);
 	if (gone)
 		far_fork_leave(pager->far, fork->member);
 	if (pager->spare_fd < 0)
@@ -354,7 +385,10 @@ int pager_fork_child(struct pager *pager, struct pager_fork *fork, struct run_me
 {
 	int socket = fork->sockets[1], err;
 
-	descriptor_close(fork->sockets[0]);
+	pager->fork_sockets[fork->row][1] = 0;
+	/* The ends of other forks too: who waits at the other one must hear when it is closed. */
+	for (uint32_t row = 0; row < PAGER_FORKS_MAX; row++)
+		close_sockets(pager, row);
 	pager->member = member;
 	pager->counters = &member->counters;
 	atomic_store(&member->region_start, (uintptr_t)pager->start);
@@ -422,7 +456,8 @@ int pager_fork_adopt(struct pager *pager, uint64_t first, uint64_t count)
 
 void pager_fork_forget(struct pager *pager, uint64_t first, uint64_t count)
 {
-	raw_madvise(pager_page(pager, first), count * PAGE_BYTES, MADV_DONTNEED);
+	if (count)
+		raw_madvise(pager_page(pager, first), count * PAGE_BYTES, MADV_DONTNEED);
 	for (uint64_t page = first; page < first + count; page++) {
 		uint64_t entry = page_table_peek(&pager->table, page);
 

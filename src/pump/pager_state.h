@@ -20,6 +20,7 @@
 #include "pump/pager.h"
 
 #define PAGER_LANES_MAX 16    /* more handlers would only wake each other */
+#define PAGER_FORKS_MAX 64    /* threads that fork at a time */
 #define PAGER_PUT_OFF_MAX 64  /* threads that wait for a fork; more of them ask again and again */
 
 /* One thread's way through the pager; `lock` is held while it works. */
@@ -72,7 +73,9 @@ struct pager {
 	/* A fork (pager_fork.c). While the pager is still, nothing is evicted or given up. */
 	_Atomic bool still;
 	int32_t forking_thread;
-	_Atomic int child_fd; /* the child's userfaultfd, once it was reported */
+	_Atomic bool report_due; /* of a fork; one that is not is of nobody */
+	_Atomic int child_fd;	 /* the child's userfaultfd, once it was reported */
+	int fork_sockets[PAGER_FORKS_MAX][2]; /* of forks that were opened; 0: none */
 	_Atomic int spare_fd; /* the kernel needs a descriptor to report it */
 	sem_t held;	      /* the handlers hold the slots of this process */
 	pthread_mutex_t gate; /* the handlers of a child begin when it is given back */

@@ -113,6 +113,8 @@ int region_take(uint64_t first, uint64_t count, struct range_attributes attribut
 
 	if (err)
 		return err;
+	if (region->end < first + count)
+		region->end = first + count;
 	if (attributes.fork & RANGE_FORK_WIPE)
 		err = raw_madvise(address, bytes, MADV_WIPEONFORK);
 	if (!err)

@@ -73,10 +73,11 @@ int region_resident(void *address, size_t bytes, unsigned char *vector);
 /*
  * fork(), on the forking thread: `prepare` keeps all other calls out until `parent` or `child`. In
  * between the region's mappings, and only in between, are inherited as the program asked for with
- * madvise. `child` follows pager_fork_child() and ends with pager_fork_start(). Nothing is
- * inherited when `inherit` is false: the child has no memory then.
+ * madvise. `child` follows pager_fork_child() and ends with pager_fork_start(). When the fork
+ * could not be opened nothing is inherited: the child has no memory then.
  */
-void region_fork_prepare(bool inherit);
+int region_fork_open(struct pager_fork *ret_fork); /* pager_fork_open(), between forks */
+void region_fork_prepare(struct pager_fork *fork); /* opens it where that is not done */
 void region_fork_parent(void);
 /*
  * The first of all in the child: what is not inherited leaves holes, and the next mapping of

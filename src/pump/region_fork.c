@@ -30,12 +30,22 @@ static void advise_own(int advice)
  * The region is MADV_DONTFORK at all other times: a child that comes about in a way that we do not
  * see (a raw system call) must not read zeros where its pages are far.
  */
-void region_fork_prepare(bool inherit)
+int region_fork_open(struct pager_fork *ret_fork)
+{
+	int err;
+
+	pthread_mutex_lock(&region->lock);
+	err = pager_fork_open(region->pager, ret_fork);
+	pthread_mutex_unlock(&region->lock);
+	return err;
+}
+
+void region_fork_prepare(struct pager_fork *fork)
 {
 	struct range piece;
 
 	pthread_mutex_lock(&region->lock);
-	if (!inherit)
+	if (!fork->open && pager_fork_open(region->pager, fork))
 		return;
 	advise_own(MADV_DOFORK);
 	for (uint64_t at = 0; range_map_next(&region->map, at, region->pages, &piece);
@@ -96,6 +106,20 @@ static int adopt(struct range *piece)
 	return range_map_set(&region->map, piece->first, count, piece->attributes);
 }
 
+/* A page that was being brought when its mapping went has left an entry behind. */
+static void clear_gaps(void)
+{
+	uint64_t at = 0, first = 0;
+	struct range piece;
+
+	for (; range_map_next(&region->map, at, region->end, &piece); at = piece.end) {
+		pager_fork_forget(region->pager, first, piece.first - first);
+		first = piece.end;
+	}
+	if (first < region->end)
+		pager_fork_forget(region->pager, first, region->end - first);
+}
+
 int region_fork_child(void)
 {
 	struct range piece;
@@ -105,6 +129,7 @@ int region_fork_child(void)
 	for (uint64_t at = 0; !err && range_map_next(&region->map, at, region->pages, &piece);
 	     at = piece.end)
 		err = adopt(&piece);
+	clear_gaps();
 	region_publish();
 	pthread_mutex_unlock(&region->lock);
 	return err;

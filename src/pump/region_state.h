@@ -16,6 +16,7 @@ struct region {
 	struct pager *pager;
 	uintptr_t start;
 	uint64_t pages;
+	uint64_t end; /* no page from here on was ever mapped */
 	pthread_mutex_t lock; /* of all below; managed memory is not touched under it */
 	struct range_map map;
 };
