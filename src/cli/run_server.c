@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -33,6 +34,8 @@ static int make_segment(struct run_server *server, struct error *why)
 	if (mapped == MAP_FAILED)
 		return error_set(why, -errno, "cannot map the run segment: %s", strerror(errno));
 	server->segment = mapped;
+	if (getrandom(server->segment->nonce, RUN_NONCE_BYTES, 0) != RUN_NONCE_BYTES)
+		return error_set(why, -EIO, "getrandom: %s", strerror(errno));
 	server->memfd = take_fd(&fd);
 	return 0;
 }
@@ -214,14 +217,14 @@ static void accept_peer(struct run_server *server)
 		return;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
 		return;
-	if (credentials.uid != geteuid() && credentials.uid != getuid() && credentials.uid != 0)
-		return;
 	place = peer_place(server);
 	if (!place)
 		return;
 	*place = (struct run_peer){
 		.fd = take_fd(&fd),
 		.pid = credentials.pid,
+		.trusted = credentials.uid == geteuid() || credentials.uid == getuid() ||
+			   credentials.uid == 0,
 		.member_index = UINT32_MAX,
 		.arrival = server->arrivals++,
 	};
@@ -251,22 +254,32 @@ static int send_welcome(const struct run_server *server, int fd, uint32_t member
 	return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* What a peer sends: one byte, once. A member's later bytes mean nothing; its end does. */
+/* Whether the peer says that it is a member, and may say so. */
+static bool is_member(const struct run_server *server, const struct run_peer *peer,
+		      const struct run_hello *hello, size_t bytes)
+{
+	if (hello->verb == RUN_HELLO_MEMBER)
+		return peer->trusted;
+	return hello->verb == RUN_HELLO_CHILD && bytes == sizeof(*hello) &&
+	       !memcmp(hello->nonce, server->segment->nonce, RUN_NONCE_BYTES);
+}
+
+/* What a peer sends: a hello, once. A member's later bytes mean nothing; its end does. */
 static void hear_peer(struct run_server *server, struct run_peer *peer)
 {
-	char hello;
-	ssize_t got = recv(peer->fd, &hello, 1, MSG_DONTWAIT);
+	struct run_hello hello;
+	ssize_t got = recv(peer->fd, &hello, sizeof(hello), MSG_DONTWAIT);
 
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (got == 1 && peer->member_index != UINT32_MAX)
+	if (got > 0 && peer->member_index != UINT32_MAX)
 		return;
-	if (got == 1 && hello == RUN_HELLO_MEMBER) {
+	if (got > 0 && is_member(server, peer, &hello, (size_t)got)) {
 		peer->member_index = take_member(server, peer->pid);
 		if (send_welcome(server, peer->fd, peer->member_index) == 0 &&
 		    peer->member_index != UINT32_MAX)
 			return;
-	} else if (got == 1 && hello == RUN_HELLO_READER) {
+	} else if (got > 0 && peer->trusted && hello.verb == RUN_HELLO_READER) {
 		(void)send_welcome(server, peer->fd, UINT32_MAX);
 	}
 	drop_peer(server, peer);

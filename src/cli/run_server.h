@@ -11,6 +11,7 @@
  */
 
 #include <poll.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -25,6 +26,7 @@
 struct run_peer {
 	int fd;		       /* -1: this place is free */
 	int32_t pid;	       /* as SO_PEERCRED has it */
+	bool trusted;	       /* by its user */
 	uint32_t member_index; /* UINT32_MAX until it has said that it is a member */
 	uint64_t arrival;      /* order of arrival, to find the oldest stranger */
 };

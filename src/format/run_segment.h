@@ -17,14 +17,16 @@
  * and the memfd as SCM_RIGHTS. The connection stays open as long as the process image lives: its
  * end tells the launcher that the member is gone (exit, kill or exec). A reader (`perdure status`)
  * sends RUN_HELLO_READER instead and gets the same answer with member_index UINT32_MAX.
- * The launcher answers peers of its own user and of root only (SO_PEERCRED).
+ * The launcher answers peers of its own user and of root only (SO_PEERCRED), and whoever sends a
+ * struct run_hello with the segment's nonce: a member's forked child, which may be another user's
+ * by then.
  */
 
 #include <stdatomic.h>
 #include <stdint.h>
 
 #define RUN_SEGMENT_MAGIC 0x6e75725f64726570ull /* "perd_run" read as little-endian bytes */
-#define RUN_SEGMENT_VERSION 1
+#define RUN_SEGMENT_VERSION 2
 #define RUN_MEMBERS_MAX 256  /* live processes of one run; one beyond it is refused in words */
 #define RUN_BACKINGS_MAX 8   /* --far options of one run */
 #define RUN_URI_BYTES 256
@@ -32,6 +34,7 @@
 
 #define RUN_HELLO_MEMBER 'm'
 #define RUN_HELLO_READER 'r'
+#define RUN_HELLO_CHILD 'c'
 
 /*
  * Sent to every member that is left when the run ends in good order, before the connection is
@@ -39,6 +42,13 @@
  * that nothing of the run is left behind.
  */
 #define RUN_GOODBYE 'x'
+
+#define RUN_NONCE_BYTES 16
+
+struct run_hello {
+	char verb; /* RUN_HELLO_CHILD */
+	uint8_t nonce[RUN_NONCE_BYTES];
+};
 
 struct run_welcome {
 	uint32_t version;
@@ -103,6 +113,7 @@ struct run_segment {
 	uint32_t backing_count;
 	int32_t launcher_pid;
 	uint32_t mirror; /* copies of each page */
+	uint8_t nonce[RUN_NONCE_BYTES]; /* who has it has the segment */
 	uint64_t local_bytes_limit;
 	uint64_t started_unix_ms;
 	char command[RUN_COMMAND_BYTES];

@@ -21,6 +21,7 @@
 int preload_socket = -1;
 static char launcher_name[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 static struct run_segment *segment;
+static struct run_hello hello = { .verb = RUN_HELLO_MEMBER };
 
 static int connect_launcher(const char *name)
 {
@@ -43,7 +44,7 @@ static int connect_launcher(const char *name)
 
 static int receive_welcome(int fd, struct run_welcome *ret_welcome, int *ret_memfd)
 {
-	const char hello = RUN_HELLO_MEMBER;
+	size_t hello_bytes = hello.verb == RUN_HELLO_CHILD ? sizeof(hello) : 1;
 	union {
 		struct cmsghdr header;
 		char bytes[CMSG_SPACE(sizeof(int))];
@@ -57,7 +58,7 @@ static int receive_welcome(int fd, struct run_welcome *ret_welcome, int *ret_mem
 	};
 	struct cmsghdr *rights;
 
-	if (send(fd, &hello, 1, MSG_NOSIGNAL) != 1)
+	if (send(fd, &hello, hello_bytes, MSG_NOSIGNAL) != (ssize_t)hello_bytes)
 		return -errno;
 	if (recvmsg(fd, &message, MSG_CMSG_CLOEXEC) != sizeof(*ret_welcome))
 		return -EPROTO;
@@ -157,8 +158,11 @@ void join_prepare(void)
 
 int join_again(struct run_member **ret_member, struct error *why)
 {
-	if (segment)
+	if (segment) {
+		hello.verb = RUN_HELLO_CHILD;
+		memcpy(hello.nonce, segment->nonce, RUN_NONCE_BYTES);
 		raw_munmap(segment, sizeof(*segment));
+	}
 	descriptor_close(preload_socket);
 	segment = NULL;
 	preload_socket = -1;

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -136,12 +137,28 @@ static int make_frames(struct pager *pager, struct error *why)
 	return 0;
 }
 
+int pager_open_proc(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), dumpable = prctl(PR_GET_DUMPABLE);
+
+	if (fd >= 0 || errno != EACCES || dumpable == 1)
+		return fd < 0 ? -errno : fd;
+	/* A process that has changed its user may look at itself again for this moment. */
+	prctl(PR_SET_DUMPABLE, 1);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		fd = -errno;
+	prctl(PR_SET_DUMPABLE, 0);
+	return fd;
+}
+
 int pager_open_memory(struct pager *pager, struct error *why)
 {
-	pager->memory_fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
-	if (pager->memory_fd < 0)
-		return error_set(why, -errno, "/proc/self/mem: %s", strerror(errno));
-	pager->memory_fd = descriptor_move_up(pager->memory_fd);
+	int fd = pager_open_proc("/proc/self/mem");
+
+	if (fd < 0)
+		return error_set(why, fd, "/proc/self/mem: %s", strerror(-fd));
+	pager->memory_fd = descriptor_move_up(fd);
 	return 0;
 }
 

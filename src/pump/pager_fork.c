@@ -437,7 +437,7 @@ static void adopt_page(struct pager *pager, uint64_t page, bool present)
 int pager_fork_adopt(struct pager *pager, uint64_t first, uint64_t count)
 {
 	uint64_t *words = (uint64_t *)pager->lanes[pager->lane_count].buffer, n;
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), err = fd < 0 ? -errno : 0;
+	int fd = pager_open_proc("/proc/self/pagemap"), err = fd < 0 ? fd : 0;
 
 	for (uint64_t done = 0; !err && done < count; done += n) {
 		uint64_t start = (uintptr_t)pager_page(pager, first + done) / PAGE_BYTES;

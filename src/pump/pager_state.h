@@ -116,6 +116,8 @@ void *pager_handle(void *lane);
 int pager_start_handler(struct lane *lane, struct error *why);
 /* Maps the frames' range, empty, at `start` (NULL: anywhere). */
 int pager_map_pool(struct pager *pager, void *start, size_t bytes);
+/* Opens a file of this process in /proc to read it: a descriptor or -errno. */
+int pager_open_proc(const char *path);
 int pager_open_memory(struct pager *pager, struct error *why);
 
 /*

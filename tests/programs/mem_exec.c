@@ -108,12 +108,18 @@ static void by_limit(void)
 	CHECK(open("/dev/null", O_RDONLY) == -1 && errno == EMFILE);
 }
 
+static void by_nothing(void)
+{
+}
+
 static void by_prctl(void)
 {
 	CHECK(prctl(PR_SET_DUMPABLE, 0) == 0 && prctl(PR_SET_NAME, "renamed") == 0);
 	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
 	if (geteuid() == 0 && !stays_same_user)
 		CHECK(setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0);
+	/* The child of a process that is another user's by now. */
+	in_child(by_nothing, "forked after prctl and setuid");
 }
 
 static void by_signal_mask(void)
