@@ -14,9 +14,12 @@
 #include "base/clock.h"
 #include "base/histogram.h"
 #include "base/inside.h"
+#include "base/raw_map.h"
 
 #define PAGER_ASKS_BEFORE_NAP 8 /* about the time of a fetch from a node */
 #define PAGER_NAP_NS 20000	/* the kernel rounds it up to some 70 us */
+#define PAGER_REFUSAL_NS 10000000 /* a woken thread runs by then; one that did not asks again */
+#define PAGER_NO_MEMORY_NAP_NS 1000000 /* between two tries, as long as there is room to wait for */
 
 /* The only words that Perdure ever writes to the program's standard error: something is lost. */
 void pager_say_lost(struct pager *pager, uint64_t page, uint32_t backing, int err)
@@ -32,35 +35,81 @@ void pager_say_lost(struct pager *pager, uint64_t page, uint32_t backing, int er
 		return;
 }
 
-static void say_no_room(struct pager *pager, uint64_t page)
+/* -ENOSPC is the end of all room, -ENOMEM the kernel's: each in words that are true. */
+static void say_refused(struct pager *pager, uint64_t page, int err)
 {
 	char line[512];
-	int n = snprintf(line, sizeof(line),
-			 "perdure: no room for page %p: local memory is full and no backing takes "
-			 "more; give more with --far or --local\n",
-			 (void *)pager_page(pager, page));
+	const char *words =
+		err == -ENOSPC ? "local memory is full and no backing takes more; give more with "
+				 "--far or --local"
+			       : "the kernel has no memory for it; give the system or the "
+				 "program's control group more";
+	int n = snprintf(line, sizeof(line), "perdure: no room for page %p: %s\n",
+			 (void *)pager_page(pager, page), words);
 
 	if (write(STDERR_FILENO, line, (size_t)n) < 0)
 		return;
 }
 
-static void give_sigbus(struct pager *pager, uint64_t page, int32_t thread)
-{
-	if (pager->uffd.can_poison && !uffd_poison(&pager->uffd, pager_page(pager, page)))
-		return;
-	syscall(SYS_tgkill, getpid(), thread, SIGBUS);
-	uffd_wake(&pager->uffd, pager_page(pager, page));
-}
-
 /* What waits for the page has to be woken: nothing of what was done has woken it. */
 #define NOT_WOKEN 1
+
+/*
+ * The touch under way fails: as SIGBUS, within a system call as EFAULT. The caller has the entry.
+ * Only what is lost stays poisoned; of the rest the bytes are still to be had when there is room,
+ * and the poison is there for the threads that wait now. A signal alone would not do: a system call
+ * does not take it before it has the page. 0, NOT_WOKEN, or -EAGAIN during a fork.
+ */
+static int refuse(struct pager *pager, uint64_t page, bool lost, int32_t thread)
+{
+	const struct timespec nap = { .tv_nsec = PAGER_REFUSAL_NS };
+	char *at = pager_page(pager, page);
+	int err = pager->uffd.can_poison ? uffd_poison(&pager->uffd, at) : -ENOSYS;
+
+	if (!err && !lost) {
+		nanosleep(&nap, NULL);
+		raw_madvise(at, PAGE_BYTES, MADV_DONTNEED);
+	}
+	if (!err || err == -EAGAIN)
+		return err;
+	if (err != -EEXIST) /* poisoned already */
+		syscall(SYS_tgkill, getpid(), thread, SIGBUS);
+	return NOT_WOKEN;
+}
+
+/* True when the kernel may yet have memory for what it just had none for. */
+static bool may_try_again(struct pager *pager, int err, uint64_t *deadline_ns)
+{
+	const struct timespec nap = { .tv_nsec = PAGER_NO_MEMORY_NAP_NS };
+	uint64_t now_ns;
+
+	if (err != -ENOMEM || atomic_load(&pager->still))
+		return false;
+	now_ns = clock_now_ns();
+	if (!*deadline_ns)
+		*deadline_ns = now_ns + pager->room_wait_ns;
+	nanosleep(&nap, NULL);
+	return now_ns < *deadline_ns;
+}
+
+/* -ENOSPC: there is none. */
+static int reserve(struct lane *lane)
+{
+	int err = pager_reserve(lane);
+
+	return err == -ENOMEM ? -ENOSPC : err;
+}
 
 /* Fills the page from `source`; the room for it is reserved. */
 static int fill(struct lane *lane, uint64_t page, const char *source)
 {
 	struct pager *pager = lane->pager;
-	int err = uffd_copy(&pager->uffd, pager_page(pager, page), source);
+	uint64_t deadline_ns = 0;
+	int err;
 
+	do
+		err = uffd_copy(&pager->uffd, pager_page(pager, page), source);
+	while (may_try_again(pager, err, &deadline_ns));
 	if (err)
 		pager_unreserve(pager);
 	return err == -EEXIST ? NOT_WOKEN : err;
@@ -68,7 +117,7 @@ static int fill(struct lane *lane, uint64_t page, const char *source)
 
 static int bring_zero(struct lane *lane, uint64_t page)
 {
-	int err = pager_reserve(lane);
+	int err = reserve(lane);
 
 	if (err)
 		return err;
@@ -81,7 +130,7 @@ static int bring_far(struct lane *lane, uint64_t page, uint64_t *entry)
 {
 	struct pager *pager = lane->pager;
 	uint32_t backing = 0;
-	int err = pager_reserve(lane);
+	int err = reserve(lane);
 
 	if (err)
 		return err;
@@ -99,6 +148,19 @@ static int bring_far(struct lane *lane, uint64_t page, uint64_t *entry)
 	return fill(lane, page, lane->buffer);
 }
 
+static int bring_victim(struct lane *lane, uint64_t page, uint64_t *entry)
+{
+	uint64_t deadline_ns = 0;
+	int err;
+
+	do
+		err = pager_take_back(lane, page, entry);
+	while (may_try_again(lane->pager, err, &deadline_ns));
+	if (!err)
+		pager_count(&lane->pager->counters->second_chances, 1);
+	return err;
+}
+
 /* True when the page's stores, if it has any on the way, are done. */
 static bool is_at_rest(struct pager *pager, uint64_t entry)
 {
@@ -112,7 +174,10 @@ static bool is_at_rest(struct pager *pager, uint64_t entry)
 	return stored;
 }
 
-/* Brings the page, whose entry we have, into the region. 0, NOT_WOKEN or -errno. */
+/*
+ * Brings the page, whose entry we have, into the region. 0, NOT_WOKEN or -errno; -ENODATA: lost,
+ * -ENOSPC: no room, -ENOMEM: the kernel has no memory.
+ */
 static int bring(struct lane *lane, uint64_t page, uint64_t *entry)
 {
 	struct pager *pager = lane->pager;
@@ -123,10 +188,7 @@ static int bring(struct lane *lane, uint64_t page, uint64_t *entry)
 		err = bring_zero(lane, page);
 		break;
 	case PAGE_VICTIM:
-		err = pager_take_back(lane, page, entry);
-		if (!err)
-			pager_count(&pager->counters->second_chances, 1);
-		return err;
+		return bring_victim(lane, page, entry);
 	case PAGE_FAR:
 		err = bring_far(lane, page, entry);
 		break;
@@ -178,13 +240,17 @@ static void serve(struct lane *lane, const struct uffd_message *message)
 		return;
 	}
 	err = bring(lane, page, &entry);
-	page_table_release(&pager->table, page, entry);
-	if (err == -ENOMEM)
-		say_no_room(pager, page);
-	if (err == -ENOMEM || err == -ENODATA)
-		give_sigbus(pager, page, message->thread);
+	/* A fork must not copy a poison that is soon gone; after it the thread asks again. */
+	if (err == -ENOMEM && atomic_load(&pager->still))
+		err = -EAGAIN;
+	if (err == -ENOSPC || err == -ENOMEM)
+		say_refused(pager, page, err);
+	/* Before the entry is given back: the page may be another's then. */
+	if (err == -ENOSPC || err == -ENOMEM || err == -ENODATA)
+		err = refuse(pager, page, err == -ENODATA, message->thread);
 	else if (err >= 0 && message->event == UFFD_WRITE_PROTECTED)
 		err = uffd_write_protect(&pager->uffd, at, false);
+	page_table_release(&pager->table, page, entry);
 	if (err && (err != -EAGAIN || !pager_put_off(lane, at)))
 		uffd_wake(&pager->uffd, at);
 }

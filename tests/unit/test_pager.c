@@ -293,6 +293,40 @@ START_TEST(a_move_that_meets_a_pin_is_undone)
 }
 END_TEST
 
+/* By the kernel's hand, without a signal. */
+static bool can_be_read(const struct trial *t, uint64_t page)
+{
+	return !madvise(page_at(t, page), PAGE_BYTES, MADV_POPULATE_READ);
+}
+
+START_TEST(a_lost_page_moves_and_leaves_zeros)
+{
+	enum { LOST = 10, TO = 1000 }; /* the one behind it was never read */
+	struct run_member *member;
+	struct pager *pager = start("error:every=1,kind=corrupt,verb=fetch:mem:", NULL,
+				    PAGER_KERNEL_AUTO, &member);
+	uint64_t *model = calloc(PAGES, sizeof(*model));
+	struct trial t = { .pager = pager, .model = model };
+
+	write_pages(&t, 0, 100);
+	pager_page_out(pager, 0, 64);
+	ck_assert(!can_be_read(&t, LOST));
+	ck_assert(!can_be_read(&t, LOST));
+	ck_assert_uint_eq(member->counters.pages_lost, 1);
+	ck_assert_int_eq(pager_relocate(pager, LOST, TO, 2), 0);
+	for (uint64_t page = LOST; page < LOST + 2; page++) {
+		ck_assert(can_be_read(&t, page));
+		ck_assert_uint_eq(page_at(&t, page)[73], 0);
+		ck_assert(!can_be_read(&t, page - LOST + TO));
+		pager_discard(pager, page - LOST + TO, 1);
+		ck_assert(can_be_read(&t, page - LOST + TO));
+		ck_assert_uint_eq(page_at(&t, page - LOST + TO)[73], 0);
+	}
+	ck_assert_uint_eq(member->counters.pages_lost, 2);
+	free(model);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("pager");
@@ -308,6 +342,7 @@ int main(void)
 	tcase_add_test(tests, page_out_takes_what_it_names_and_no_other);
 	tcase_add_test(tests, cold_pages_are_the_next_to_go);
 	tcase_add_test(tests, a_move_that_meets_a_pin_is_undone);
+	tcase_add_test(tests, a_lost_page_moves_and_leaves_zeros);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the program does with ranges of pages: gives them up, moves them, locks them. */
+#include "pump/pager_state.h"
+
+#include <errno.h>
+
+#include "base/raw_map.h"
+
+/* Waits until the page is ours and no store of it is on its way. */
+static uint64_t acquire_at_rest(struct pager *pager, uint64_t page)
+{
+	struct lane *lane = &pager->lanes[pager->lane_count];
+
+	for (;;) {
+		uint64_t entry = pager_acquire(pager, page);
+		bool stored = true;
+
+		if (page_entry_state(entry) == PAGE_VICTIM) {
+			pthread_mutex_lock(&pager->lock);
+			stored = frame_pool_is_stored(&pager->frames, page_entry_frame(entry));
+			pthread_mutex_unlock(&pager->lock);
+		}
+		if (stored)
+			return entry;
+		page_table_release(&pager->table, page, entry);
+		pthread_mutex_lock(&lane->lock);
+		pager_push_stores(lane);
+		pthread_mutex_unlock(&lane->lock);
+	}
+}
+
+static void discard_page(struct pager *pager, uint64_t page)
+{
+	uint64_t entry;
+	uint32_t frame;
+
+	if (!page_table_peek(&pager->table, page))
+		return;
+	entry = acquire_at_rest(pager, page);
+	frame = page_entry_frame(entry);
+	switch (page_entry_state(entry)) {
+	case PAGE_LOCAL:
+		pthread_mutex_lock(&pager->lock);
+		page_list_remove(&pager->resident, (uint32_t)page);
+		pthread_mutex_unlock(&pager->lock);
+		raw_madvise(pager_page(pager, page), PAGE_BYTES, MADV_DONTNEED);
+		pager_unreserve(pager);
+		break;
+	case PAGE_VICTIM:
+		pthread_mutex_lock(&pager->lock);
+		frame_pool_take_victim(&pager->frames, frame);
+		pthread_mutex_unlock(&pager->lock);
+		raw_madvise(pager_frame(pager, frame), PAGE_BYTES, MADV_DONTNEED);
+		pthread_mutex_lock(&pager->lock);
+		frame_pool_put_empty(&pager->frames, frame);
+		pthread_mutex_unlock(&pager->lock);
+		pager_unreserve(pager);
+		break;
+	case PAGE_LOST: /* what poisons it goes with it */
+		raw_madvise(pager_page(pager, page), PAGE_BYTES, MADV_DONTNEED);
+		break;
+	default:
+		break;
+	}
+	if (page_entry_slot(entry))
+		far_free(pager->far, page_entry_slot(entry));
+	page_table_release(&pager->table, page, PAGE_UNTOUCHED);
+}
+
+void pager_discard(struct pager *pager, uint64_t first, uint64_t count)
+{
+	for (uint64_t page = first; page < first + count; page++)
+		discard_page(pager, page);
+}
+
+/* The page moves as it is: far or victim by its entry alone, local by the kernel. */
+static int relocate_page(struct pager *pager, uint64_t from, uint64_t to)
+{
+	uint64_t entry = acquire_at_rest(pager, from);
+	struct lane *lane = &pager->lanes[pager->lane_count];
+	/* Still locked, though mlock's lock goes first: the kernel has it pinned. */
+	int err = entry & PAGE_ENTRY_LOCKED && !pager->use_move ? -EBUSY : 0;
+
+	pthread_mutex_lock(&lane->lock);
+	if (!err && page_entry_state(entry) == PAGE_VICTIM)
+		err = pager_take_back(lane, from, &entry);
+	if (!err && page_entry_state(entry) == PAGE_LOCAL)
+		err = pager_carry(lane, from, pager_page(pager, to));
+	pthread_mutex_unlock(&lane->lock);
+	if (err) {
+		page_table_release(&pager->table, from, entry);
+		return err;
+	}
+	if (page_entry_state(entry) == PAGE_LOST) /* the touch of `to` poisons that */
+		raw_madvise(pager_page(pager, from), PAGE_BYTES, MADV_DONTNEED);
+	pager_acquire(pager, to);
+	pager->checksums[to] = pager->checksums[from];
+	pager->digests[to] = pager->digests[from];
+	pthread_mutex_lock(&pager->lock);
+	page_list_remove(&pager->resident, (uint32_t)from);
+	pthread_mutex_unlock(&pager->lock);
+	page_table_release(&pager->table, from, PAGE_UNTOUCHED);
+	if (page_entry_state(entry) == PAGE_LOCAL)
+		pager_settle_local(pager, to, entry);
+	else
+		page_table_release(&pager->table, to, entry);
+	return 0;
+}
+
+int pager_relocate(struct pager *pager, uint64_t from, uint64_t to, uint64_t count)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		int err = 0;
+
+		if (page_table_peek(&pager->table, from + i))
+			err = relocate_page(pager, from + i, to + i);
+		if (!err)
+			continue;
+		while (i-- > 0)
+			if (page_table_peek(&pager->table, to + i))
+				relocate_page(pager, to + i, from + i);
+		return err;
+	}
+	return 0;
+}
+
+void pager_unlock(struct pager *pager, uint64_t first, uint64_t count)
+{
+	for (uint64_t page = first; page < first + count; page++) {
+		uint64_t entry = pager_acquire(pager, page);
+
+		entry &= ~PAGE_ENTRY_LOCKED;
+		if (page_entry_state(entry) == PAGE_LOCAL)
+			pager_settle_local(pager, page, entry);
+		else
+			page_table_release(&pager->table, page, entry);
+	}
+}
+
+int pager_lock(struct pager *pager, uint64_t first, uint64_t count)
+{
+	if (count > pager->limit_pages / 2)
+		return -ENOMEM;
+	for (uint64_t page = first; page < first + count; page++) {
+		uint64_t entry = pager_acquire(pager, page);
+
+		page_table_release(&pager->table, page, entry | PAGE_ENTRY_LOCKED);
+		while (page_entry_state(page_table_peek(&pager->table, page)) != PAGE_LOCAL)
+			(void)*(volatile char *)pager_page(pager, page);
+	}
+	return 0;
+}
