@@ -177,6 +177,10 @@ static int make_copy(struct far *far, const struct repair *repair)
 	int err;
 
 	far_lane_complete(far->mender.lane);
+	/* Without a channel, what cannot be read would pass for what is not right anywhere. */
+	if (!far->mender.lane->channels[repair->source.backing] ||
+	    !far->mender.lane->channels[repair->target])
+		return -EAGAIN;
 	slot_map_seal(far->map, repair->extent);
 	far->mender.piece_ns = clock_now_ns();
 	err = wait_until_landed(far, repair->extent);

@@ -162,6 +162,12 @@ static uint64_t reopen(struct far *far, uint32_t index, struct slot_life life)
 	return FAR_NEVER;
 }
 
+/* What this process has too little of says nothing about the backing, which is the family's. */
+static bool is_own_want(int err)
+{
+	return err == -EMFILE || err == -ENFILE || err == -ENOMEM;
+}
+
 /* Another of the family opened the backing, or this process could not after a fork. */
 static uint64_t join(struct far *far, uint32_t index, bool leads)
 {
@@ -186,7 +192,8 @@ static uint64_t join(struct far *far, uint32_t index, bool leads)
 	}
 	if (err == -ENOTSUP)
 		retry->refused_session = life.session;
-	else if (err == -ESTALE || (err && leads && ++retry->tries == JOIN_TRIES))
+	else if (err == -ESTALE ||
+		 (leads && err && !is_own_want(err) && ++retry->tries == JOIN_TRIES))
 		far_give_up(far, index, life.session, true);
 	if (err)
 		return retry->at_ns;
@@ -225,7 +232,7 @@ static uint64_t drain(struct far *far, uint32_t index, struct slot_life life)
 	return FAR_NEVER;
 }
 
-/* Channels that were closed after an error, on a backing that may still be read. */
+/* Channels that are missing, on a backing that may still be read. */
 static int supply(struct far *far, uint32_t index, struct slot_life life)
 {
 	struct far_retry *retry = &far->mender.retries[index];
@@ -236,8 +243,10 @@ static int supply(struct far *far, uint32_t index, struct slot_life life)
 	err = far_supply(far, index);
 	if (err) {
 		retry_later(retry);
-		if (far_means_gone(err) || ++retry->tries == JOIN_TRIES)
+		if (far_means_gone(err) || (!is_own_want(err) && ++retry->tries == JOIN_TRIES))
 			far_give_up(far, index, life.session, true);
+	} else {
+		retry_anew(retry);
 	}
 	return err;
 }

@@ -99,6 +99,15 @@ static uint32_t take_counted(struct far *far, struct slot_cursor *cursor, uint32
 
 /* ---- Extents ---- */
 
+/* The mender's own lane stores nothing of the program's. */
+static bool lacks_channel(const struct far *far, uint32_t backing)
+{
+	for (uint32_t i = 0; i < far->lane_count; i++)
+		if (far->lanes[i]->guard && atomic_load(&far->lanes[i]->lacking) & 1u << backing)
+			return true;
+	return false;
+}
+
 uint32_t far_reachable(const struct far *far)
 {
 	uint32_t mask = 0;
@@ -107,7 +116,7 @@ uint32_t far_reachable(const struct far *far)
 		struct slot_life life = slot_map_life(far->map, i);
 
 		if (life.state == SLOT_BACKING_LIVE &&
-		    atomic_load(&far->sessions[i]) == life.session)
+		    atomic_load(&far->sessions[i]) == life.session && !lacks_channel(far, i))
 			mask |= 1u << i;
 	}
 	return mask;

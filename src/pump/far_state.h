@@ -112,7 +112,7 @@ static inline void far_count(_Atomic uint64_t *counter, uint64_t n)
 
 /* Opens the lane's channels; where one cannot be opened, or only noted, as `lacking`. */
 int far_lane_connect(struct far_lane *lane, bool strict, struct error *why);
-/* Opens the channels that the mender's own lane has not. */
+/* Opens the channels that the mender's own lane has not, as far as that can be done now. */
 void far_lane_complete(struct far_lane *lane);
 /* Takes what the mender offers. By whoever has the lane. */
 void far_lane_adopt(struct far_lane *lane);
@@ -142,7 +142,10 @@ int far_take(struct far *far, uint32_t want, uint32_t *ret_first);
 int far_reach(struct far *far, struct slot_copy copy);
 /* A place for one more extent on `backing`. Control path. */
 int far_reserve_extent(struct far *far, uint32_t backing, struct slot_copy *ret_copy);
-/* A mask of the backings that this process has open and that are LIVE. */
+/*
+ * A mask of the backings that are LIVE and that this process has open, with a channel in each lane:
+ * one that a fork got no channel to is healthy, and others of the family store there.
+ */
 uint32_t far_reachable(const struct far *far);
 /* Counts what the map says now. */
 void far_count_all(struct far *far);
