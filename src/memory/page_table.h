@@ -38,6 +38,7 @@ enum page_state {
 #define PAGE_ENTRY_STATE 0x7ull
 #define PAGE_ENTRY_BUSY 0x8ull
 #define PAGE_ENTRY_LOCKED 0x10ull /* the program called mlock: never evicted */
+#define PAGE_ENTRY_LOCKING 0x20ull /* by the call under way, which may yet fail */
 #define PAGE_ENTRY_COUNT_SHIFT 6
 #define PAGE_ENTRY_COUNT (0xffull << PAGE_ENTRY_COUNT_SHIFT) /* fetches of it, saturating */
 #define PAGE_ENTRY_FRAME_SHIFT 14

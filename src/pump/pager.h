@@ -78,7 +78,8 @@ int pager_relocate(struct pager *pager, uint64_t from, uint64_t to, uint64_t cou
 
 /*
  * mlock: the pages are made resident and never evicted until unlocked. -ENOMEM when that would
- * leave too little of local_bytes for the rest. The pages must be readable.
+ * leave too little of local_bytes for the rest, or a page cannot be had; then what was not locked
+ * before is not now. The pages must be readable. Wants MADV_POPULATE_READ, Linux 5.14.
  */
 int pager_lock(struct pager *pager, uint64_t first, uint64_t count);
 void pager_unlock(struct pager *pager, uint64_t first, uint64_t count);

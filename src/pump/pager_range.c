@@ -6,6 +6,8 @@
 
 #include "base/raw_map.h"
 
+#define PAGER_LOCK_TRIES 16 /* a locked page that was brought in stays: the second finds it */
+
 /* Waits until the page is ours and no store of it is on its way. */
 static uint64_t acquire_at_rest(struct pager *pager, uint64_t page)
 {
@@ -137,16 +139,55 @@ void pager_unlock(struct pager *pager, uint64_t first, uint64_t count)
 	}
 }
 
-int pager_lock(struct pager *pager, uint64_t first, uint64_t count)
+/*
+ * Waits until the page is local. By the kernel's hand: a touch of ours would be a signal where the
+ * page is lost or has no room, with the region's lock held. -ENOMEM: it cannot be had.
+ */
+static int bring_locked(struct pager *pager, uint64_t page)
 {
-	if (count > pager->limit_pages / 2)
-		return -ENOMEM;
-	for (uint64_t page = first; page < first + count; page++) {
+	for (uint32_t try = 0; try < PAGER_LOCK_TRIES; try++) {
 		uint64_t entry = pager_acquire(pager, page);
 
-		page_table_release(&pager->table, page, entry | PAGE_ENTRY_LOCKED);
-		while (page_entry_state(page_table_peek(&pager->table, page)) != PAGE_LOCAL)
-			(void)*(volatile char *)pager_page(pager, page);
+		page_table_release(&pager->table, page, entry);
+		if (page_entry_state(entry) == PAGE_LOCAL)
+			return 0;
+		if (raw_madvise(pager_page(pager, page), PAGE_BYTES, MADV_POPULATE_READ))
+			return -ENOMEM;
 	}
-	return 0;
+	return -ENOMEM;
+}
+
+/* The pages locked now stay so, or (`undo`) are what they were: some had been locked before. */
+static void settle_locked(struct pager *pager, uint64_t first, uint64_t end, bool undo)
+{
+	for (uint64_t page = first; page < end; page++) {
+		uint64_t entry = pager_acquire(pager, page);
+
+		if (entry & PAGE_ENTRY_LOCKING && undo)
+			entry &= ~PAGE_ENTRY_LOCKED;
+		entry &= ~PAGE_ENTRY_LOCKING;
+		if (page_entry_state(entry) == PAGE_LOCAL)
+			pager_settle_local(pager, page, entry);
+		else
+			page_table_release(&pager->table, page, entry);
+	}
+}
+
+int pager_lock(struct pager *pager, uint64_t first, uint64_t count)
+{
+	uint64_t page;
+	int err = 0;
+
+	if (count > pager->limit_pages / 2)
+		return -ENOMEM;
+	for (page = first; !err && page < first + count; page++) {
+		uint64_t entry = pager_acquire(pager, page);
+
+		if (!(entry & PAGE_ENTRY_LOCKED))
+			entry |= PAGE_ENTRY_LOCKED | PAGE_ENTRY_LOCKING;
+		page_table_release(&pager->table, page, entry);
+		err = bring_locked(pager, page);
+	}
+	settle_locked(pager, first, page, err != 0);
+	return err;
 }

@@ -105,22 +105,20 @@ static int advise_piece(const struct range *piece, int advice)
 	return advise_managed(piece, advice);
 }
 
-/* Brings the pages in by touching them, with no lock held. */
-static void touch(const struct range *piece, int advice)
+/*
+ * Brings the pages in, with no lock held. By the kernel's hand: it answers with an error where a
+ * page cannot be had, and no signal comes here.
+ */
+static int populate(const struct range *piece, int advice)
 {
-	uint64_t page;
-
-	for (page = piece->first; page < piece->end; page++) {
-		_Atomic uint8_t *byte = region_address(page);
-
-		if (advice == MADV_POPULATE_WRITE)
-			atomic_fetch_or_explicit(byte, 0, memory_order_relaxed);
-		else
-			(void)atomic_load_explicit(byte, memory_order_relaxed);
+	if (advice == MADV_WILLNEED) { /* whose errors nobody wants */
+		raw_madvise(piece_address(piece), piece_bytes(piece), MADV_POPULATE_READ);
+		return 0;
 	}
+	return raw_madvise(piece_address(piece), piece_bytes(piece), advice);
 }
 
-static bool is_touched(const struct range *piece, int advice)
+static bool is_populated(const struct range *piece, int advice)
 {
 	if (piece->attributes.kind == RANGE_FOREIGN)
 		return false;
@@ -153,8 +151,10 @@ int region_advise(void *address, size_t bytes, int advice)
 		pthread_mutex_unlock(&region->lock);
 		if (err)
 			return err;
-		if (is_touched(&piece, advice))
-			touch(&piece, advice);
+		if (is_populated(&piece, advice))
+			err = populate(&piece, advice);
+		if (err)
+			return err;
 	}
 	return hole;
 }

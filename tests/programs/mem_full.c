@@ -53,6 +53,10 @@ int main(int argc, char **argv)
 	uint8_t *bad = memory + full * PAGE;
 	CHECK(full > 1024);
 	CHECK(error_of_read(bad) == EFAULT);
+	CHECK(mlock(bad - 8 * PAGE, 9 * PAGE) == -1 && errno == ENOMEM);
+	CHECK(madvise(bad, PAGE, MADV_POPULATE_READ) == -1);
+	CHECK(madvise(bad, PAGE, MADV_POPULATE_WRITE) == -1);
+	CHECK(madvise(bad, PAGE, MADV_WILLNEED) == 0);
 	CHECK(probe(bad, true) == SIGBUS);
 	/* An eighth is given back, the oldest: there is room for the page, and to get at all. */
 	CHECK(munmap(memory, full / 8 * PAGE) == 0);

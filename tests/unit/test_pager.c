@@ -327,6 +327,31 @@ START_TEST(a_lost_page_moves_and_leaves_zeros)
 }
 END_TEST
 
+START_TEST(a_lock_that_fails_is_undone)
+{
+	enum { LOST = 100, BEFORE = 70 };
+	struct run_member *member;
+	struct pager *pager = start("error:every=1,kind=corrupt,verb=fetch:mem:", NULL,
+				    PAGER_KERNEL_AUTO, &member);
+	uint64_t *model = calloc(PAGES, sizeof(*model));
+	struct trial t = { .pager = pager, .model = model };
+
+	write_pages(&t, LOST, 64);
+	pager_page_out(pager, LOST, 64);
+	ck_assert_int_eq(pager_lock(pager, BEFORE, 10), 0);
+	ck_assert_int_eq(pager_lock(pager, BEFORE - 10, LOST - BEFORE + 20), -ENOMEM);
+	ck_assert_uint_eq(count_resident(pager, BEFORE - 10, LOST - BEFORE + 10), 40);
+	/* Only what was locked before is still. */
+	pager_page_out(pager, BEFORE - 10, LOST - BEFORE + 10);
+	ck_assert_uint_eq(count_resident(pager, BEFORE - 10, LOST - BEFORE + 10), 10);
+	ck_assert_uint_eq(count_resident(pager, BEFORE, 10), 10);
+	pager_unlock(pager, BEFORE, 10);
+	pager_page_out(pager, BEFORE, 10);
+	ck_assert_uint_eq(count_resident(pager, BEFORE, 10), 0);
+	free(model);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("pager");
@@ -343,6 +368,7 @@ int main(void)
 	tcase_add_test(tests, cold_pages_are_the_next_to_go);
 	tcase_add_test(tests, a_move_that_meets_a_pin_is_undone);
 	tcase_add_test(tests, a_lost_page_moves_and_leaves_zeros);
+	tcase_add_test(tests, a_lock_that_fails_is_undone);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
