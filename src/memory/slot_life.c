@@ -150,23 +150,36 @@ static bool is_used(const struct slot_map *map, uint32_t extent)
 	return false;
 }
 
-uint32_t slot_map_drop_redundant(struct slot_map *map, uint32_t backing)
+/* Of one extent, under `lock`: 1 if it is in use and has its only readable copy on `backing`. */
+static uint32_t drop_copies(struct slot_map *map, uint32_t extent, uint32_t backing)
 {
 	const struct slot_copy none = { .backing = SLOT_NO_BACKING };
+	uint32_t sole = 0;
+
+	for (uint32_t i = 0; i < SLOT_COPIES_MAX; i++) {
+		struct slot_copy copy = slot_map_copy(map, extent, i);
+		uint32_t home = slot_map_home(map, extent);
+
+		if (copy.backing != backing || !slot_map_is_readable(map, copy))
+			continue;
+		if (home != SLOT_NO_BACKING && home != backing)
+			slot_map_set_copy(map, extent, i, none);
+		else
+			sole += is_used(map, extent);
+	}
+	return sole;
+}
+
+uint32_t slot_map_drop_redundant(struct slot_map *map, uint32_t backing)
+{
 	uint32_t extents = atomic_load(&map->extent_count), sole = 0;
 
-	for (uint32_t e = 0; e < extents; e++)
-		for (uint32_t i = 0; i < SLOT_COPIES_MAX; i++) {
-			struct slot_copy copy = slot_map_copy(map, e, i);
-			uint32_t home = slot_map_home(map, e);
-
-			if (copy.backing != backing || !slot_map_is_readable(map, copy))
-				continue;
-			if (home != SLOT_NO_BACKING && home != backing)
-				slot_map_set_copy(map, e, i, none);
-			else
-				sole += is_used(map, e);
-		}
+	for (uint32_t e = 0; e < extents; e++) {
+		/* No fork copies the bitmaps just then, and nobody gives the extent other copies. */
+		slot_map_lock(map);
+		sole += drop_copies(map, e, backing);
+		slot_map_unlock(map);
+	}
 	return sole;
 }
 

@@ -54,6 +54,14 @@ uint64_t slot_map_used_word(const struct slot_map *map, uint32_t extent, uint32_
 	return used;
 }
 
+void slot_map_used_words(struct slot_map *map, uint32_t extent, uint64_t *ret_words)
+{
+	slot_map_lock(map);
+	for (uint32_t w = 0; w < SLOT_EXTENT_WORDS; w++)
+		ret_words[w] = slot_map_used_word(map, extent, w);
+	slot_map_unlock(map);
+}
+
 static void clear_member(struct slot_map *map, uint32_t member)
 {
 	uint64_t landing_ns = clock_now_ns() + map->landing_wait_ns;

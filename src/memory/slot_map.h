@@ -16,8 +16,8 @@
  * Invariants (docs/design/far-store.md):
  *   F1  A slot's bytes never change while any member uses it: a changed page gets another slot.
  *   F2  Only the member that owns an extent hands out its free slots.
- *   F3  Bitmaps are copied and extents claimed under `lock`, so a slot that a fork is about to
- *       share is never seen as free.
+ *   F3  Bitmaps are copied, extents claimed and the slots to mend read under `lock`, so a slot
+ *       that a fork is about to share is never seen as free.
  *   F4  A robust lock whose holder died leaves a valid map: every step only sets a bit too many.
  *   F5  A copy in the map whose backing is LIVE in the copy's session has every slot of the extent
  *       that is in use and not on its way. Who cannot store to it says so before the store ends.
@@ -200,6 +200,11 @@ void slot_map_end_mending(struct slot_map *map);
 
 /* Slots of the extent that any member uses, as a mask of 64 from word `word` on. */
 uint64_t slot_map_used_word(const struct slot_map *map, uint32_t extent, uint32_t word);
+/*
+ * The same for the whole extent at one instant: under `lock`, for who is not of a member that
+ * uses them. Without it a fork may copy a bitmap, and the parent free, between two members' words.
+ */
+void slot_map_used_words(struct slot_map *map, uint32_t extent, uint64_t *ret_words);
 /* Slots of the extent that `member` uses. */
 uint32_t slot_map_used_count(const struct slot_map *map, uint32_t member, uint32_t extent);
 /* Slots that `member` uses on `backing`. Costs a walk over all extents. */

@@ -131,10 +131,12 @@ static int store_run(struct far *far, struct slot_copy target, uint32_t slot, ui
 /* The slots in use are as they will stay: sealed, and nothing on its way (F1, F6). */
 static int copy_slots(struct far *far, const struct repair *repair, struct slot_copy target)
 {
+	uint64_t words[SLOT_EXTENT_WORDS];
 	int err = 0;
 
+	slot_map_used_words(far->map, repair->extent, words);
 	for (uint32_t w = 0; !err && w < SLOT_EXTENT_WORDS; w++) {
-		uint64_t used = slot_map_used_word(far->map, repair->extent, w);
+		uint64_t used = words[w];
 
 		while (used && !err) {
 			uint32_t first = (uint32_t)__builtin_ctzll(used), slot;
