@@ -7,6 +7,6 @@
 
 seed=${SEED:-1}
 for seed in $seed $((seed + 1)) $((seed + 2)); do
-	far_program 60 8M "mem" mem_map 32 $seed
+	far_program 60 4M "mem" mem_map 16 $seed
 done
-far_program 60 8M "file tcp shm" mem_map 32 $((seed + 3))
+far_program 60 4M "file tcp shm" mem_map 16 $((seed + 3))

@@ -11,8 +11,9 @@
 
 #define TREE_DEPTH 3
 #define TREE_WIDTH 2
-#define REPEATS 200
+#define REPEATS 100
 #define WRITERS 2
+#define SNAPSHOTS 3
 
 extern char **environ;
 
@@ -166,7 +167,7 @@ static struct stream streams[WRITERS];
 
 static void *stream_forker(void *argument)
 {
-	for (int round = 0; round < 6; round++) {
+	for (int round = 0; round < SNAPSHOTS; round++) {
 		pid_t pid = fork();
 		if (pid == 0) {
 			for (size_t stream = 0; stream < WRITERS; stream++)
