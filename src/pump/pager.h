@@ -71,8 +71,9 @@ void pager_discard(struct pager *pager, uint64_t first, uint64_t count);
 
 /*
  * `count` pages' contents go from `from` to `to` (disjoint; `to` discarded before; both readable
- * and writable in the kernel's eyes during the call); `from` reads as zeros afterwards. 0, or
- * -EBUSY when the kernel has a page pinned and what was moved has been moved back.
+ * and writable in the kernel's eyes during the call); `from` reads as zeros afterwards. 0, or an
+ * error, and what was moved has been moved back: -EBUSY when the kernel has a page pinned, -EAGAIN
+ * when it asks to repeat the call, -ENOMEM when it has no memory.
  */
 int pager_relocate(struct pager *pager, uint64_t from, uint64_t to, uint64_t count);
 

@@ -11,7 +11,6 @@
 #include "base/raw_map.h"
 
 #define PAGER_MOVE_TRIES 16    /* of a move that the kernel asks to repeat */
-#define PAGER_KEEP_TRIES 100000 /* seconds, if the kernel has no memory for a page table */
 
 /* One page on its way out. */
 struct departure {

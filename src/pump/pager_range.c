@@ -2,7 +2,9 @@
 /* What the program does with ranges of pages: gives them up, moves them, locks them. */
 #include "pump/pager_state.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <sched.h>
 
 #include "base/raw_map.h"
 
@@ -109,6 +111,22 @@ static int relocate_page(struct pager *pager, uint64_t from, uint64_t to)
 	return 0;
 }
 
+/*
+ * The caller drops `to`, and the bytes are nowhere else: better no program than a wrong one. Only
+ * another thread of the program, at odds with its own mremap(), can have touched `from` since; that
+ * touch is as if it had come before the move.
+ */
+static void move_back_surely(struct pager *pager, uint64_t from, uint64_t to)
+{
+	for (uint32_t try = 0; page_table_peek(&pager->table, to); try++) {
+		discard_page(pager, from);
+		if (!relocate_page(pager, to, from))
+			return;
+		assert(try < PAGER_KEEP_TRIES);
+		sched_yield();
+	}
+}
+
 int pager_relocate(struct pager *pager, uint64_t from, uint64_t to, uint64_t count)
 {
 	for (uint64_t i = 0; i < count; i++) {
@@ -119,8 +137,7 @@ int pager_relocate(struct pager *pager, uint64_t from, uint64_t to, uint64_t cou
 		if (!err)
 			continue;
 		while (i-- > 0)
-			if (page_table_peek(&pager->table, to + i))
-				relocate_page(pager, to + i, from + i);
+			move_back_surely(pager, from + i, to + i);
 		return err;
 	}
 	return 0;

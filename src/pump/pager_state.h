@@ -23,6 +23,8 @@
 #define PAGER_LANES_MAX 16    /* more handlers would only wake each other */
 #define PAGER_FORKS_MAX 64    /* threads that fork at a time */
 #define PAGER_PUT_OFF_MAX 64  /* threads that wait for a fork; more of them ask again and again */
+/* Of a move that must succeed: seconds, if the kernel has no memory for a page table. */
+#define PAGER_KEEP_TRIES 100000
 
 /* One thread's way through the pager; `lock` is held while it works. */
 struct lane {

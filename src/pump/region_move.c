@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <sched.h>
 #include <sys/uio.h>
 
 #include "base/raw_map.h"
@@ -19,13 +20,22 @@ static int set_protection(uint64_t first, uint64_t count, int protection)
 	return raw_mprotect(region_address(first), count * REGION_PAGE_BYTES, protection);
 }
 
+static bool may_pass(int err)
+{
+	return err == -EBUSY || err == -EAGAIN;
+}
+
+/* mremap() has no word for either: a program takes EAGAIN for a limit on locked memory. */
 static int relocate(uint64_t from, uint64_t to, uint64_t count)
 {
 	int err = -EBUSY, try;
 
-	for (try = 0; try < RELOCATE_TRIES && err == -EBUSY; try++)
+	for (try = 0; try < RELOCATE_TRIES && may_pass(err); try++) {
+		if (try > 0)
+			sched_yield();
 		err = pager_relocate(region->pager, from, to, count);
-	return err == -EBUSY ? -ENOMEM : err;
+	}
+	return may_pass(err) ? -ENOMEM : err;
 }
 
 /* The pages of `from` go to the free run `to` of `to_count` pages. */
