@@ -175,7 +175,7 @@ uint32_t slot_map_drop_redundant(struct slot_map *map, uint32_t backing)
 	uint32_t extents = atomic_load(&map->extent_count), sole = 0;
 
 	for (uint32_t e = 0; e < extents; e++) {
-		/* No fork copies the bitmaps just then, and nobody gives the extent other copies. */
+		/* No fork copies the bitmaps just then, and nobody gives it other copies. */
 		slot_map_lock(map);
 		sole += drop_copies(map, e, backing);
 		slot_map_unlock(map);
@@ -185,7 +185,9 @@ uint32_t slot_map_drop_redundant(struct slot_map *map, uint32_t backing)
 
 void slot_map_seal(struct slot_map *map, uint32_t extent)
 {
+	slot_map_lock(map);
 	atomic_store(&map->extents[extent].sealed, true);
+	slot_map_unlock(map);
 }
 
 void slot_map_unseal(struct slot_map *map, uint32_t extent)

@@ -273,14 +273,26 @@ int slot_map_claim(struct slot_map *map, uint32_t member, uint32_t backing, uint
 	return best ? 0 : -ENOENT;
 }
 
+/* Its copies are gone for good, and nobody has, stores or may yet store a page there. */
+static bool is_left(const struct slot_map *map, uint32_t extent)
+{
+	if (map->extents[extent].owner || map->extents[extent].sealed)
+		return false;
+	for (uint32_t i = 0; i < SLOT_COPIES_MAX; i++)
+		if (slot_map_is_readable(map, slot_map_copy(map, extent, i)))
+			return false;
+	return !slot_map_is_flying(map, extent) && count_free(map, extent) == SLOT_EXTENT_SLOTS;
+}
+
 int slot_map_add(struct slot_map *map, uint32_t member, const struct slot_copy *copies,
 		 struct slot_cursor *cursor)
 {
-	uint32_t extent;
+	uint32_t extent = 0;
 
 	slot_map_lock(map);
 	let_go(map, member, cursor);
-	extent = map->extent_count;
+	while (extent < map->extent_count && !is_left(map, extent))
+		extent++;
 	if (extent == SLOT_EXTENTS_MAX) {
 		slot_map_unlock(map);
 		return -ENOSPC;
@@ -288,7 +300,8 @@ int slot_map_add(struct slot_map *map, uint32_t member, const struct slot_copy *
 	map->extents[extent].sealed = false;
 	for (uint32_t i = 0; i < SLOT_COPIES_MAX; i++)
 		slot_map_set_copy(map, extent, i, copies[i]);
-	map->extent_count = extent + 1;
+	if (extent == map->extent_count)
+		map->extent_count = extent + 1;
 	own(map, member, extent, cursor);
 	slot_map_unlock(map);
 	return 0;

@@ -153,7 +153,10 @@ void slot_map_land(struct slot_map *map, uint32_t member, uint32_t extent);
  */
 int slot_map_claim(struct slot_map *map, uint32_t member, uint32_t backing, uint32_t reachable,
 		   struct slot_cursor *cursor);
-/* Adds an extent with these copies and claims it. -ENOSPC at SLOT_EXTENTS_MAX. */
+/*
+ * Claims an extent that has these copies: a lost one that nobody uses, or else one more. -ENOSPC
+ * at SLOT_EXTENTS_MAX.
+ */
 int slot_map_add(struct slot_map *map, uint32_t member, const struct slot_copy *copies,
 		 struct slot_cursor *cursor);
 
@@ -188,7 +191,10 @@ struct slot_life slot_map_ticket(struct slot_map *map, uint32_t backing, uint8_t
  */
 uint32_t slot_map_drop_redundant(struct slot_map *map, uint32_t backing);
 
-/* Begins to make a copy of the extent (F6): waits for nothing. */
+/*
+ * Begins to make a copy of the extent (F6). From here to the unsealing its copies are the
+ * caller's to change, and nobody else's; look at them again.
+ */
 void slot_map_seal(struct slot_map *map, uint32_t extent);
 void slot_map_unseal(struct slot_map *map, uint32_t extent);
 bool slot_map_is_flying(const struct slot_map *map, uint32_t extent);

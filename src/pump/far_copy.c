@@ -173,6 +173,16 @@ static int wait_until_landed(struct far *far, uint32_t extent)
 	return 0;
 }
 
+static bool is_same_repair(const struct far *far, const struct repair *repair)
+{
+	struct repair now = { .extent = repair->extent };
+
+	return find_repair(far, &now) && now.index == repair->index &&
+	       now.source.backing == repair->source.backing &&
+	       now.source.session == repair->source.session &&
+	       now.source.extent == repair->source.extent;
+}
+
 static int make_copy(struct far *far, const struct repair *repair)
 {
 	struct slot_copy copy;
@@ -186,6 +196,9 @@ static int make_copy(struct far *far, const struct repair *repair)
 	slot_map_seal(far->map, repair->extent);
 	far->mender.piece_ns = clock_now_ns();
 	err = wait_until_landed(far, repair->extent);
+	/* Before it was sealed it may have been lost, and taken for new pages. */
+	if (!err && !is_same_repair(far, repair))
+		err = -EAGAIN;
 	if (!err)
 		err = far_reserve_extent(far, repair->target, &copy);
 	if (!err)

@@ -374,6 +374,35 @@ START_TEST(test_redundant_copies_of_a_failing_backing_are_dropped)
 }
 END_TEST
 
+/* An extent whose copies are gone is used again, but only once nobody uses it. */
+START_TEST(test_lost_extent_is_used_again)
+{
+	struct slot_cursor cursor = {0}, other = {0};
+	uint32_t member, first;
+
+	ck_assert_int_eq(slot_map_join(map, &member), 0);
+	ck_assert_int_eq(add_extent(member, 0, &cursor), 0);
+	ck_assert_uint_eq(slot_map_take(map, member, &cursor, 1, &first), 1);
+	slot_map_worsen(map, 0, 0, SLOT_BACKING_LOST);
+	ck_assert_int_eq(slot_map_claim(map, member, 0, ~0u, &cursor), -ENOENT);
+	ck_assert_int_eq(add_extent(member, 1, &other), 0);
+	ck_assert_uint_eq(other.extent, 2);
+	slot_map_free(map, member, first);
+	/* Its store has not ended. */
+	ck_assert_int_eq(add_extent(member, 1, &cursor), 0);
+	ck_assert_uint_eq(cursor.extent, 3);
+	slot_map_land(map, member, 0);
+	slot_map_seal(map, 0);
+	ck_assert_int_eq(add_extent(member, 1, &cursor), 0);
+	ck_assert_uint_eq(cursor.extent, 4);
+	slot_map_unseal(map, 0);
+	ck_assert_int_eq(add_extent(member, 1, &cursor), 0);
+	ck_assert_uint_eq(cursor.extent, 1);
+	ck_assert_uint_eq(slot_map_home(map, 0), 1);
+	ck_assert_uint_eq(map->extent_count, 4);
+}
+END_TEST
+
 START_TEST(test_members_are_limited)
 {
 	uint32_t member;
@@ -401,6 +430,7 @@ int main(void)
 	tcase_add_test(tcase, test_sealed_extent_hands_out_nothing);
 	tcase_add_test(tcase, test_copies_live_and_die_with_the_session);
 	tcase_add_test(tcase, test_redundant_copies_of_a_failing_backing_are_dropped);
+	tcase_add_test(tcase, test_lost_extent_is_used_again);
 	tcase_add_test(tcase, test_members_are_limited);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
