@@ -17,7 +17,8 @@ int slot_map_init(struct slot_map *map, uint32_t backing_count, uint32_t copy_co
 	int err = robust_lock_init(&map->lock);
 
 	for (uint32_t i = 0; !err && i < SLOT_MEMBERS_MAX; i++)
-		err = robust_lock_init(&map->member_life[i]);
+		if (!(err = robust_lock_init(&map->member_life[i])))
+			err = robust_lock_init(&map->member_birth[i]);
 	if (!err)
 		err = robust_lock_init(&map->mending);
 	map->backing_count = backing_count;
@@ -80,23 +81,29 @@ static void clear_member(struct slot_map *map, uint32_t member)
 	atomic_store_explicit(&map->member_used[member], 0, memory_order_release);
 }
 
-/* Members whose holding thread is gone. The lock of a live one is taken, of a dead one ours. */
+static bool try_robust(pthread_mutex_t *lock)
+{
+	int err = pthread_mutex_trylock(lock);
+
+	if (err == EOWNERDEAD)
+		pthread_mutex_consistent(lock);
+	return !err || err == EOWNERDEAD;
+}
+
+/*
+ * Members whose holding thread is gone, or before they were held the one that joined for them. The
+ * lock of a live one is taken, of a dead one ours.
+ */
 static void reap_members(struct slot_map *map)
 {
 	for (uint32_t m = 0; m < map->member_end; m++) {
-		if (atomic_load(&map->member_used[m]) != 2)
+		uint32_t used = atomic_load(&map->member_used[m]);
+		pthread_mutex_t *lock = used == 1 ? &map->member_birth[m] : &map->member_life[m];
+
+		if (!used || !try_robust(lock))
 			continue;
-		switch (pthread_mutex_trylock(&map->member_life[m])) {
-		case EOWNERDEAD:
-			pthread_mutex_consistent(&map->member_life[m]);
-			/* fall through */
-		case 0:
-			clear_member(map, m);
-			pthread_mutex_unlock(&map->member_life[m]);
-			break;
-		default:
-			break;
-		}
+		clear_member(map, m);
+		pthread_mutex_unlock(lock);
 	}
 }
 
@@ -113,9 +120,12 @@ int slot_map_join(struct slot_map *map, uint32_t *ret_member)
 
 	slot_map_lock(map);
 	reap_members(map);
-	while (m < SLOT_MEMBERS_MAX && atomic_load(&map->member_used[m]))
+	/* Who joined for one that died meanwhile may not have noticed. */
+	while (m < SLOT_MEMBERS_MAX &&
+	       (atomic_load(&map->member_used[m]) || !try_robust(&map->member_birth[m])))
 		m++;
 	if (m < SLOT_MEMBERS_MAX) {
+		atomic_fetch_add(&map->member_births[m], 1);
 		atomic_store_explicit(&map->member_used[m], 1, memory_order_release);
 		if (m >= map->member_end)
 			map->member_end = m + 1;
@@ -134,11 +144,18 @@ void slot_map_inherit(struct slot_map *map, uint32_t member, uint32_t parent)
 	slot_map_unlock(map);
 }
 
-void slot_map_hold(struct slot_map *map, uint32_t member)
+bool slot_map_hold(struct slot_map *map, uint32_t member, uint32_t birth)
 {
-	if (pthread_mutex_lock(&map->member_life[member]) == EOWNERDEAD)
-		pthread_mutex_consistent(&map->member_life[member]);
-	atomic_store_explicit(&map->member_used[member], 2, memory_order_release);
+	bool is_ours;
+
+	slot_map_lock(map);
+	is_ours = atomic_load(&map->member_used[member]) == 1 &&
+		  !((atomic_load(&map->member_births[member]) ^ birth) & SLOT_BIRTH_MASK) &&
+		  try_robust(&map->member_life[member]);
+	if (is_ours)
+		atomic_store_explicit(&map->member_used[member], 2, memory_order_release);
+	slot_map_unlock(map);
+	return is_ours;
 }
 
 void slot_map_leave(struct slot_map *map, uint32_t member)
@@ -146,6 +163,7 @@ void slot_map_leave(struct slot_map *map, uint32_t member)
 	slot_map_lock(map);
 	if (atomic_load(&map->member_used[member]) == 1)
 		clear_member(map, member);
+	pthread_mutex_unlock(&map->member_birth[member]);
 	slot_map_unlock(map);
 }
 

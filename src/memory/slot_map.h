@@ -47,6 +47,7 @@
 #define SLOT_TICKET_BYTES 96u	 /* as BACKING_TICKET_BYTES */
 #define SLOT_NO_BACKING 0xffu
 #define SLOT_SESSIONS_MAX 0xffffffu /* 24 bits in a copy's code; one a second for half a year */
+#define SLOT_BIRTH_MASK 0xffffffu /* of a birth, what is compared */
 #define SLOT_NONE 0u
 
 enum slot_backing_state {
@@ -93,6 +94,8 @@ struct slot_map {
 	_Atomic uint32_t member_used[SLOT_MEMBERS_MAX];
 	pthread_mutex_t
 		member_life[SLOT_MEMBERS_MAX]; /* robust; held as long as the member lives */
+	pthread_mutex_t member_birth[SLOT_MEMBERS_MAX]; /* robust; held by who joined for it */
+	_Atomic uint32_t member_births[SLOT_MEMBERS_MAX]; /* counts the joins */
 	struct slot_extent extents[SLOT_EXTENTS_MAX];
 	/* Takes of the extent's slots whose store has not ended. */
 	_Atomic uint16_t flying[SLOT_MEMBERS_MAX][SLOT_EXTENTS_MAX];
@@ -119,15 +122,22 @@ void slot_map_lock(struct slot_map *map);
 void slot_map_unlock(struct slot_map *map);
 
 /*
- * A new member without slots. Dead members' bitmaps are cleared first. -EAGAIN when all
- * SLOT_MEMBERS_MAX live.
+ * A new member without slots, which the calling thread answers for until it is held, or the thread
+ * leaves it or dies. Dead members' bitmaps are cleared first. -EAGAIN when all SLOT_MEMBERS_MAX
+ * live.
  */
 int slot_map_join(struct slot_map *map, uint32_t *ret_member);
 /* The member, which has none yet, uses the slots that `parent` uses now. */
 void slot_map_inherit(struct slot_map *map, uint32_t member, uint32_t parent);
-/* The calling thread lives as long as the member: its end, or an exec, gives the member up. */
-void slot_map_hold(struct slot_map *map, uint32_t member);
-/* Gives up a member that never came to live; one that did is left to its end. */
+/*
+ * The calling thread lives as long as the member: its end, or an exec, gives the member up. False
+ * if the member was given up before. `birth` is what member_births[] was after the join.
+ */
+bool slot_map_hold(struct slot_map *map, uint32_t member, uint32_t birth);
+/*
+ * The thread that joined answers for the member no longer: one that never came to live is given
+ * up, one that did is left to its end. Once for each join that is not the caller's own.
+ */
 void slot_map_leave(struct slot_map *map, uint32_t member);
 
 /*

@@ -70,9 +70,10 @@ void far_mender_resume(struct far *far);
 
 /*
  * A fork, in its order. The parent asks for a member of the slot map (-EAGAIN: no more processes),
- * gives it its own slots when nothing of them changes any more, and has it back when no child came
- * to live. The child makes the store its own with that member, and opens every lane anew; what
- * the parent had on its way is not in it.
+ * gives it its own slots when nothing of them changes any more, and leaves it, by the thread that
+ * asked, when the child has come to live or will not: until then the slots are kept for the child
+ * only as long as that thread lives. The child makes the store its own with that member, and opens
+ * every lane anew; what the parent had on its way is not in it.
  */
 int far_fork_open(struct far *far, uint32_t *ret_member);
 void far_fork_inherit(struct far *far, uint32_t member);

@@ -3,19 +3,30 @@
 
 #include "pump/far_state.h"
 
+/* What a fork calls its member: the number, and above it the birth. */
+#define MEMBER_BITS 8
+#define MEMBER_MASK 0xffu
+
+_Static_assert(SLOT_MEMBERS_MAX <= MEMBER_MASK + 1, "a member has eight bits");
+
 int far_fork_open(struct far *far, uint32_t *ret_member)
 {
-	return slot_map_join(far->map, ret_member);
+	int err = slot_map_join(far->map, ret_member);
+
+	/* In one word, as several threads may be about to fork. */
+	if (!err)
+		*ret_member |= far->map->member_births[*ret_member] << MEMBER_BITS;
+	return err;
 }
 
 void far_fork_inherit(struct far *far, uint32_t member)
 {
-	slot_map_inherit(far->map, member, far->member);
+	slot_map_inherit(far->map, member & MEMBER_MASK, far->member);
 }
 
 void far_fork_leave(struct far *far, uint32_t member)
 {
-	slot_map_leave(far->map, member);
+	slot_map_leave(far->map, member & MEMBER_MASK);
 }
 
 int far_fork_child(struct far *far, uint32_t member, struct run_counters *counters,
@@ -23,7 +34,8 @@ int far_fork_child(struct far *far, uint32_t member, struct run_counters *counte
 {
 	uint32_t extents = atomic_load(&far->map->extent_count);
 
-	far->member = member;
+	far->member = member & MEMBER_MASK;
+	far->birth = member >> MEMBER_BITS;
 	far->counters = counters;
 	pthread_mutex_init(&far->lock, NULL);
 	pthread_mutex_init(&far->count_lock, NULL);

@@ -66,6 +66,7 @@ int far_open(const struct far_config *config, struct far **ret_far, struct error
 				    far->timeout_ns + FAR_LAND_NS_MORE);
 	if (!err)
 		err = slot_map_join(far->map, &far->member);
+	far->birth = far->map->member_births[far->member];
 	for (uint32_t i = 0; !err && i < config->uri_count; i++)
 		memcpy(far->map->backings[i].ticket, far->backings[i]->ticket, SLOT_TICKET_BYTES);
 	if (!err)
@@ -75,7 +76,8 @@ int far_open(const struct far_config *config, struct far **ret_far, struct error
 
 void far_hold(struct far *far)
 {
-	slot_map_hold(far->map, far->member);
+	/* Who was given up has no parent any more to bring it up: it ends before it uses a slot. */
+	slot_map_hold(far->map, far->member, far->birth);
 }
 
 int far_lane_connect(struct far_lane *lane, bool strict, struct error *why)

@@ -47,6 +47,7 @@ struct far_mender {
 struct far {
 	struct slot_map *map;
 	uint32_t member;
+	uint32_t birth; /* of the member: another may have the number when we were given up */
 	uint32_t backing_count;
 	uint32_t mirror;
 	uint64_t timeout_ns;

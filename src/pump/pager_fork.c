@@ -260,8 +260,8 @@ void pager_fork_parent(struct pager *pager, struct pager_fork *fork)
 			sched_yield();
 	descriptor_close(atomic_exchange(&pager->child_fd, -1));
 	close_sockets(pager, fork->row);
-	if (gone)
-		far_fork_leave(pager->far, fork->member);
+	/* One that lives by now is left to its own end. */
+	far_fork_leave(pager->far, fork->member);
 	if (pager->spare_fd < 0)
 		pager->spare_fd = descriptor_copy(pager->uffd.fd);
 	atomic_store(&pager->still, false);

@@ -326,6 +326,7 @@ START_TEST(lack_of_channels_is_not_a_failing_backing)
 		_exit(live_without_channels(member));
 	far_mender_resume(far);
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	far_fork_leave(far, member);
 	ck_assert_int_eq(status, 0);
 	store_some(w);
 	ck_assert_uint_eq(w->refused, 0);

@@ -259,7 +259,7 @@ START_TEST(test_killed_member_loses_its_slots)
 	pid_t pid;
 
 	ck_assert_int_eq(slot_map_join(map, &parent), 0);
-	slot_map_hold(map, parent);
+	ck_assert(slot_map_hold(map, parent, map->member_births[parent]));
 	ck_assert_int_eq(add_extent(parent, 0, &cursor), 0);
 	ck_assert_uint_eq(slot_map_take(map, parent, &cursor, 2, &first), 2);
 	ck_assert_int_eq(slot_map_join(map, &child), 0);
@@ -267,9 +267,9 @@ START_TEST(test_killed_member_loses_its_slots)
 	ck_assert_int_eq(pipe(ends), 0);
 	pid = fork();
 	if (!pid) {
-		slot_map_hold(map, child);
 		cursor.extent = 0;
-		if (add_extent(child, 1, &cursor) || !slot_map_take(map, child, &cursor, 9, &next))
+		if (!slot_map_hold(map, child, map->member_births[child]) ||
+		    add_extent(child, 1, &cursor) || !slot_map_take(map, child, &cursor, 9, &next))
 			_exit(1);
 		slot_map_lock(map); /* and it dies with this one as well */
 		byte = write(ends[1], "", 1) == 1;
@@ -280,6 +280,7 @@ START_TEST(test_killed_member_loses_its_slots)
 	ck_assert(!slot_map_free(map, parent, first));
 	kill(pid, SIGKILL);
 	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	slot_map_leave(map, child);
 	ck_assert_uint_eq(slot_map_count(map, child, 1), 9);
 	ck_assert_uint_eq(map->extents[1].owner, child + 1);
 	ck_assert_int_eq(slot_map_join(map, &next), 0);
@@ -295,6 +296,38 @@ START_TEST(test_killed_member_loses_its_slots)
 	ck_assert_int_eq(slot_map_claim(map, next, 1, ~0u, &cursor), 0);
 	ck_assert_uint_eq(slot_map_count(map, parent, 0), 1);
 	ck_assert(slot_map_free(map, parent, first + 1));
+}
+END_TEST
+
+/* Who joins for a child and dies before the child lives takes the child's slots along. */
+START_TEST(test_member_dies_with_who_joined_for_it)
+{
+	struct slot_cursor cursor = {0};
+	uint32_t parent, next, first;
+	pid_t pid;
+
+	ck_assert_int_eq(slot_map_join(map, &parent), 0);
+	ck_assert_int_eq(add_extent(parent, 0, &cursor), 0);
+	ck_assert_uint_eq(slot_map_take(map, parent, &cursor, 2, &first), 2);
+	pid = fork();
+	if (!pid) {
+		if (slot_map_join(map, &next))
+			_exit(1);
+		slot_map_inherit(map, next, parent);
+		slot_map_reap(map);
+		_exit(slot_map_count(map, next, 0) != 2);
+	}
+	ck_assert_int_eq(waitpid(pid, (int *)&next, 0), pid);
+	ck_assert_uint_eq(next, 0);
+	ck_assert_uint_eq(slot_map_count(map, parent + 1, 0), 2);
+	slot_map_reap(map);
+	ck_assert_uint_eq(slot_map_count(map, parent + 1, 0), 0);
+	ck_assert(!slot_map_hold(map, parent + 1, map->member_births[parent + 1]));
+	ck_assert(slot_map_free(map, parent, first));
+	ck_assert_int_eq(slot_map_join(map, &next), 0);
+	ck_assert_uint_eq(next, parent + 1);
+	ck_assert(!slot_map_hold(map, next, map->member_births[next] - 1));
+	ck_assert(slot_map_hold(map, next, map->member_births[next]));
 }
 END_TEST
 
@@ -427,6 +460,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	tcase_add_loop_test(tcase, test_random_steps_match_an_array, 0, 2);
 	tcase_add_test(tcase, test_killed_member_loses_its_slots);
+	tcase_add_test(tcase, test_member_dies_with_who_joined_for_it);
 	tcase_add_test(tcase, test_sealed_extent_hands_out_nothing);
 	tcase_add_test(tcase, test_copies_live_and_die_with_the_session);
 	tcase_add_test(tcase, test_redundant_copies_of_a_failing_backing_are_dropped);
