@@ -207,15 +207,14 @@ static int bring(struct lane *lane, uint64_t page, uint64_t *entry)
 
 /*
  * Another is at the page, or its store is on its way: the thread asks again, and finds it or comes
- * back. Who comes back many times waits for something slow, a disk: others may have the CPU then.
+ * back. Where that is most of what comes, they wait for something slow, a disk: others may have
+ * the CPU then.
  */
 static void ask_again(struct lane *lane, char *at)
 {
 	const struct timespec nap = { .tv_nsec = PAGER_NAP_NS };
 
-	lane->times_asked = lane->asked_for == at ? lane->times_asked + 1 : 0;
-	lane->asked_for = at;
-	if (lane->times_asked < PAGER_ASKS_BEFORE_NAP)
+	if (++lane->asks < PAGER_ASKS_BEFORE_NAP)
 		sched_yield();
 	else
 		nanosleep(&nap, NULL);
@@ -239,6 +238,7 @@ static void serve(struct lane *lane, const struct uffd_message *message)
 		ask_again(lane, at);
 		return;
 	}
+	lane->asks /= 2;
 	err = bring(lane, page, &entry);
 	/* A fork must not copy a poison that is soon gone; after it the thread asks again. */
 	if (err == -ENOMEM && atomic_load(&pager->still))

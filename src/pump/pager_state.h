@@ -35,8 +35,7 @@ struct lane {
 	char *buffer; /* one page that a fetch lands in, or that a copy passes through */
 	pthread_t thread;
 	int cpu;
-	char *asked_for; /* the last page that a thread was told to ask for again, */
-	uint32_t times_asked; /* and how often in a row */
+	uint32_t asks; /* that could not be answered; halved by each that was */
 	int32_t served; /* the thread whose fault this is */
 	uint32_t put_off_count;
 	char *put_off[PAGER_PUT_OFF_MAX]; /* pages whose threads wait until the fork is over */
