@@ -3,6 +3,8 @@
 
 #include <check.h>
 #include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -436,16 +438,48 @@ START_TEST(test_lost_extent_is_used_again)
 }
 END_TEST
 
+/* Threads that join for members: one alone would hold more locks than TSan's detector can note. */
+#define JOINERS 8u
+
+static sem_t joined, may_leave, may_end;
+
+static void *join_members(void *first)
+{
+	uint32_t member, count = 0;
+
+	while (count < SLOT_MEMBERS_MAX / JOINERS && !slot_map_join(map, &member))
+		count++;
+	sem_post(&joined);
+	if (first) {
+		sem_wait(&may_leave);
+		slot_map_leave(map, 5);
+		sem_post(&joined);
+	}
+	sem_wait(&may_end);
+	return NULL;
+}
+
 START_TEST(test_members_are_limited)
 {
+	pthread_t joiners[JOINERS];
 	uint32_t member;
 
-	for (uint32_t m = 0; m < SLOT_MEMBERS_MAX; m++)
-		ck_assert_int_eq(slot_map_join(map, &member), 0);
+	sem_init(&joined, 0, 0);
+	sem_init(&may_leave, 0, 0);
+	sem_init(&may_end, 0, 0);
+	for (uint32_t i = 0; i < JOINERS; i++) {
+		pthread_create(&joiners[i], NULL, join_members, i ? NULL : &joined);
+		sem_wait(&joined);
+	}
 	ck_assert_int_eq(slot_map_join(map, &member), -EAGAIN);
-	slot_map_leave(map, 5);
+	sem_post(&may_leave);
+	sem_wait(&joined);
 	ck_assert_int_eq(slot_map_join(map, &member), 0);
 	ck_assert_uint_eq(member, 5);
+	for (uint32_t i = 0; i < JOINERS; i++)
+		sem_post(&may_end);
+	for (uint32_t i = 0; i < JOINERS; i++)
+		pthread_join(joiners[i], NULL);
 }
 END_TEST
 
