@@ -4,7 +4,6 @@
 #include <check.h>
 #include <errno.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -438,46 +437,38 @@ START_TEST(test_lost_extent_is_used_again)
 }
 END_TEST
 
-/* Threads that join for members: one alone would hold more locks than TSan's detector can note. */
-#define JOINERS 8u
+/* One thread alone would hold more locks than ThreadSanitizer's detector of deadlocks can note. */
+#define JOINERS (SLOT_MEMBERS_MAX / 32)
 
-static sem_t joined, may_leave, may_end;
+static pthread_barrier_t joined, ended;
 
-static void *join_members(void *first)
+static void *join_members(void *unused)
 {
-	uint32_t member, count = 0;
+	uint32_t member;
 
-	while (count < SLOT_MEMBERS_MAX / JOINERS && !slot_map_join(map, &member))
-		count++;
-	sem_post(&joined);
-	if (first) {
-		sem_wait(&may_leave);
-		slot_map_leave(map, 5);
-		sem_post(&joined);
-	}
-	sem_wait(&may_end);
+	for (uint32_t i = 0; i < 32 && !slot_map_join(map, &member); i++)
+		continue;
+	pthread_barrier_wait(&joined);
+	pthread_barrier_wait(&ended);
 	return NULL;
 }
 
 START_TEST(test_members_are_limited)
 {
 	pthread_t joiners[JOINERS];
-	uint32_t member;
+	uint32_t first, member;
 
-	sem_init(&joined, 0, 0);
-	sem_init(&may_leave, 0, 0);
-	sem_init(&may_end, 0, 0);
-	for (uint32_t i = 0; i < JOINERS; i++) {
-		pthread_create(&joiners[i], NULL, join_members, i ? NULL : &joined);
-		sem_wait(&joined);
-	}
-	ck_assert_int_eq(slot_map_join(map, &member), -EAGAIN);
-	sem_post(&may_leave);
-	sem_wait(&joined);
-	ck_assert_int_eq(slot_map_join(map, &member), 0);
-	ck_assert_uint_eq(member, 5);
+	pthread_barrier_init(&joined, NULL, JOINERS + 1);
+	pthread_barrier_init(&ended, NULL, JOINERS + 1);
+	ck_assert_int_eq(slot_map_join(map, &first), 0);
 	for (uint32_t i = 0; i < JOINERS; i++)
-		sem_post(&may_end);
+		pthread_create(&joiners[i], NULL, join_members, NULL);
+	pthread_barrier_wait(&joined);
+	ck_assert_int_eq(slot_map_join(map, &member), -EAGAIN);
+	slot_map_leave(map, first);
+	ck_assert_int_eq(slot_map_join(map, &member), 0);
+	ck_assert_uint_eq(member, first);
+	pthread_barrier_wait(&ended);
 	for (uint32_t i = 0; i < JOINERS; i++)
 		pthread_join(joiners[i], NULL);
 }
