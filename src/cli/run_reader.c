@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/descriptor_pass.h"
 
 #define NAME_PREFIX "perdure/run/"
 
@@ -103,31 +104,15 @@ static bool is_trusted(int fd)
 static int receive_memfd(int fd, int *ret_memfd)
 {
 	struct run_welcome welcome = { 0 };
-	struct iovec part = { &welcome, sizeof(welcome) };
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct msghdr message = {
-		.msg_iov = &part,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
-	};
-	struct cmsghdr *rights;
 	const char hello = RUN_HELLO_READER;
 	CLEANUP_FD int memfd = -1;
 	ssize_t got;
 
 	if (send(fd, &hello, 1, MSG_NOSIGNAL) != 1)
 		return -errno;
-	got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+	got = descriptor_receive(fd, &welcome, sizeof(welcome), &memfd, 0);
 	if (got < 0)
-		return -errno;
-	rights = CMSG_FIRSTHDR(&message);
-	if (rights && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS &&
-	    rights->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(&memfd, CMSG_DATA(rights), sizeof(int));
+		return (int)got;
 	if (got != sizeof(welcome) || welcome.version != RUN_SEGMENT_VERSION || memfd < 0)
 		return -EPROTO;
 	*ret_memfd = take_fd(&memfd);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/descriptor_pass.h"
 #include "cli/run_counters.h"
 
 #define NAME_TRIES 8   /* another user may sit on our name; a few suffixes get around an accident */
@@ -233,25 +234,9 @@ static void accept_peer(struct run_server *server)
 static int send_welcome(const struct run_server *server, int fd, uint32_t member_index)
 {
 	struct run_welcome welcome = { RUN_SEGMENT_VERSION, member_index };
-	struct iovec part = { &welcome, sizeof(welcome) };
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct msghdr message = {
-		.msg_iov = &part,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
-	};
-	struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
 
-	rights->cmsg_level = SOL_SOCKET;
-	rights->cmsg_type = SCM_RIGHTS;
-	rights->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(rights), &server->memfd, sizeof(int));
 	/* A fresh socket has room for one message, so this is either whole or the peer is gone. */
-	return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return descriptor_send(fd, &welcome, sizeof(welcome), server->memfd, MSG_DONTWAIT);
 }
 
 /* Whether the peer says that it is a member, and may say so. */

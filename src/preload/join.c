@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/descriptor.h"
+#include "base/descriptor_pass.h"
 #include "base/own_memory.h"
 #include "base/raw_map.h"
 #include "preload/preload.h"
@@ -45,28 +46,13 @@ static int connect_launcher(const char *name)
 static int receive_welcome(int fd, struct run_welcome *ret_welcome, int *ret_memfd)
 {
 	size_t hello_bytes = hello.verb == RUN_HELLO_CHILD ? sizeof(hello) : 1;
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct iovec part = { ret_welcome, sizeof(*ret_welcome) };
-	struct msghdr message = {
-		.msg_iov = &part,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
-	};
-	struct cmsghdr *rights;
 
 	if (send(fd, &hello, hello_bytes, MSG_NOSIGNAL) != (ssize_t)hello_bytes)
 		return -errno;
-	if (recvmsg(fd, &message, MSG_CMSG_CLOEXEC) != sizeof(*ret_welcome))
+	if (descriptor_receive(fd, ret_welcome, sizeof(*ret_welcome), ret_memfd, 0) !=
+		    sizeof(*ret_welcome) ||
+	    *ret_memfd < 0)
 		return -EPROTO;
-	rights = CMSG_FIRSTHDR(&message);
-	if (!rights || rights->cmsg_type != SCM_RIGHTS ||
-	    rights->cmsg_len != CMSG_LEN(sizeof(int)))
-		return -EPROTO;
-	memcpy(ret_memfd, CMSG_DATA(rights), sizeof(int));
 	return 0;
 }
 

@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/descriptor.h"
+#include "base/descriptor_pass.h"
 #include "base/own_memory.h"
 #include "base/raw_map.h"
 
@@ -176,32 +177,10 @@ static void serve_child(struct lane *lane, const struct uffd *child, char *at)
 	uffd_wake(child, at);
 }
 
-static int send_descriptor(int socket, int fd)
-{
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	char byte = 0;
-	struct iovec part = { &byte, 1 };
-	struct msghdr message = {
-		.msg_iov = &part,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
-	};
-	struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
-
-	rights->cmsg_level = SOL_SOCKET;
-	rights->cmsg_type = SCM_RIGHTS;
-	rights->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(rights), &fd, sizeof(int));
-	return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 ? 0 : -errno;
-}
-
 /* Takes the child's descriptor, once it was reported, and gives the child a copy of it. */
 static int take_child(struct pager *pager, int socket, struct uffd *ret_child)
 {
+	const char byte = 0; /* a descriptor goes with bytes */
 	int fd = atomic_load(&pager->child_fd);
 
 	if (fd < 0 || ret_child->fd >= 0)
@@ -211,18 +190,17 @@ static int take_child(struct pager *pager, int socket, struct uffd *ret_child)
 	/* So that a child which is killed leaves nobody waiting in read(). */
 	if (fcntl(fd, F_SETFL, O_NONBLOCK))
 		return -errno;
-	return send_descriptor(socket, fd);
+	return descriptor_send(socket, &byte, 1, fd, MSG_DONTWAIT);
 }
 
-/* One round: true when the child serves itself, or is gone (*ret_gone). */
-static bool attend(struct lane *lane, int socket, struct uffd *child, bool *ret_gone)
+/* One round: true when the child serves itself, or is gone. */
+static bool attend(struct lane *lane, int socket, struct uffd *child)
 {
 	struct pollfd fds[2] = { { .fd = socket, .events = POLLIN } };
 	struct uffd_message message;
 	char byte = 0;
 
-	*ret_gone = take_child(lane->pager, socket, child) != 0;
-	if (*ret_gone)
+	if (take_child(lane->pager, socket, child))
 		return true;
 	fds[1] = (struct pollfd){ .fd = child->fd, .events = POLLIN };
 	if (poll(fds, 2, child->fd < 0 ? PAGER_FORK_REPORT_POLL_MS : PAGER_FORK_POLL_MS) <= 0)
@@ -232,8 +210,7 @@ static bool attend(struct lane *lane, int socket, struct uffd *child, bool *ret_
 			serve_child(lane, child, (char *)message.address);
 	if (!fds[0].revents)
 		return false;
-	*ret_gone = recv(socket, &byte, 1, MSG_DONTWAIT) != 1;
-	if (!*ret_gone)
+	if (recv(socket, &byte, 1, MSG_DONTWAIT) == 1)
 		send(socket, &parent_is_done, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 	return true;
 }
@@ -243,7 +220,6 @@ void pager_fork_parent(struct pager *pager, struct pager_fork *fork)
 	struct lane *lane = &pager->lanes[pager->lane_count];
 	uint64_t deadline_ns = clock_now_ns() + PAGER_FORK_WAIT_NS;
 	struct uffd child = { .fd = -1 };
-	bool gone = true;
 
 	far_mender_resume(pager->far);
 	/* What the kernel refused while the fork was not reported, it does now. */
@@ -251,7 +227,7 @@ void pager_fork_parent(struct pager *pager, struct pager_fork *fork)
 	descriptor_close(fork->sockets[1]);
 	pager->fork_sockets[fork->row][1] = 0;
 	pthread_mutex_lock(&lane->lock);
-	while (!attend(lane, fork->sockets[0], &child, &gone) && clock_now_ns() < deadline_ns)
+	while (!attend(lane, fork->sockets[0], &child) && clock_now_ns() < deadline_ns)
 		;
 	pthread_mutex_unlock(&lane->lock);
 	/* The report of a child that is gone already may be in a handler's hands still. */
@@ -273,26 +249,12 @@ void pager_fork_parent(struct pager *pager, struct pager_fork *fork)
 
 static int receive_descriptor(int socket, int *ret_fd, struct error *why)
 {
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
 	char byte;
-	struct iovec part = { &byte, 1 };
-	struct msghdr message = {
-		.msg_iov = &part,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
-	};
-	struct cmsghdr *rights;
 
-	if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) != 1)
+	if (descriptor_receive(socket, &byte, 1, ret_fd, 0) != 1)
 		return error_set(why, -ECHILD, "the parent of the fork is gone");
-	rights = CMSG_FIRSTHDR(&message);
-	if (!rights || rights->cmsg_type != SCM_RIGHTS)
+	if (*ret_fd < 0)
 		return error_set(why, -EMFILE, "no file descriptor is left for a forked child");
-	memcpy(ret_fd, CMSG_DATA(rights), sizeof(int));
 	*ret_fd = descriptor_move_up(*ret_fd);
 	return 0;
 }

@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/descriptor.h"
+#include "base/descriptor_pass.h"
 
 static int open_null(void)
 {
@@ -93,6 +95,31 @@ START_TEST(next_own_finds_each_once)
 }
 END_TEST
 
+START_TEST(one_goes_along_with_a_message)
+{
+	int sockets[2], fd;
+	char got[4];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
+	ck_assert_int_eq(descriptor_send(sockets[0], "one", 4, sockets[1], 0), 0);
+	ck_assert_int_eq(descriptor_receive(sockets[1], got, 4, &fd, 0), 4);
+	ck_assert_str_eq(got, "one");
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	close(fd);
+	ck_assert_int_eq(descriptor_send(sockets[0], "two", 4, -1, 0), 0);
+	ck_assert_int_eq(descriptor_receive(sockets[1], got, 4, &fd, 0), 4);
+	ck_assert_str_eq(got, "two");
+	ck_assert_int_eq(fd, -1);
+	ck_assert_int_eq(descriptor_receive(sockets[1], got, 4, &fd, MSG_DONTWAIT), -EAGAIN);
+	ck_assert_int_eq(fd, -1);
+	close(sockets[0]);
+	ck_assert_int_eq(descriptor_receive(sockets[1], got, 4, &fd, 0), 0);
+	ck_assert_int_eq(descriptor_send(sockets[1], got, 4, -1, 0), -EPIPE);
+	close(sockets[1]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("descriptor");
@@ -104,6 +131,7 @@ int main(void)
 	tcase_add_test(tcase, where_the_limit_allows_no_higher_one_it_stays_and_is_own);
 	tcase_add_test(tcase, what_is_not_open_or_not_known_is_nobodys);
 	tcase_add_test(tcase, next_own_finds_each_once);
+	tcase_add_test(tcase, one_goes_along_with_a_message);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
