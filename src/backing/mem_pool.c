@@ -101,7 +101,6 @@ static void recover_chunks(struct mem_pool *pool)
  */
 static int lock_within_limit(pthread_mutex_t *lock)
 {
-	const struct timespec nap = {.tv_nsec = LOCK_NAP_NS};
 	uint64_t until_ns = 0;
 
 	for (uint32_t tries = 0;; tries++) {
@@ -117,7 +116,7 @@ static int lock_within_limit(pthread_mutex_t *lock)
 			until_ns = clock_now_ns() + MEM_LOCK_WAIT_MS * (uint64_t)1000000;
 		else if (clock_now_ns() >= until_ns)
 			return -ETIMEDOUT;
-		syscall(SYS_nanosleep, &nap, NULL);
+		clock_sleep_ns(LOCK_NAP_NS);
 	}
 }
 

@@ -143,13 +143,6 @@ int node_channel_submit(struct backing_channel *base, struct backing_io *io)
 	return 0;
 }
 
-static void pause_probe(void)
-{
-	struct timespec time = { .tv_nsec = PROBE_PAUSE_NS };
-
-	nanosleep(&time, NULL);
-}
-
 /* The first read of a channel, which makes its connection. */
 static int read_door(struct node_channel *channel, uint64_t *ret_key, uint64_t until_ns)
 {
@@ -173,7 +166,7 @@ static int read_door(struct node_channel *channel, uint64_t *ret_key, uint64_t u
 			return -ECONNRESET;
 		if (!started)
 			ring(channel);
-		pause_probe();
+		clock_sleep_ns(PROBE_PAUSE_NS);
 	}
 	return -ETIMEDOUT;
 }

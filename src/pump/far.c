@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <sched.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/crc32c.h"
@@ -29,12 +28,10 @@ static void fill_io(struct backing_io *io, enum backing_verb verb, struct slot_c
  */
 static void rest(uint64_t waited_ns)
 {
-	const struct timespec nap = { .tv_nsec = FAR_NAP_NS };
-
 	if (waited_ns < FAR_SPIN_NS)
 		sched_yield();
 	else
-		nanosleep(&nap, NULL);
+		clock_sleep_ns(FAR_NAP_NS);
 }
 
 int far_run_io(struct backing_channel *channel, struct backing_io *io, uint64_t timeout_ns)
@@ -139,7 +136,6 @@ static bool is_to_come(const struct far_lane *lane, uint32_t slot)
 
 int far_fetch(struct far_lane *lane, uint32_t slot, uint32_t crc, void *page, uint32_t *ret_backing)
 {
-	const struct timespec pause = { .tv_nsec = FAR_LOOK_NS };
 	uint64_t deadline_ns = 0;
 	int err;
 
@@ -153,7 +149,7 @@ int far_fetch(struct far_lane *lane, uint32_t slot, uint32_t crc, void *page, ui
 		else if (clock_now_ns() > deadline_ns)
 			return err;
 		far_ring(lane->far);
-		nanosleep(&pause, NULL);
+		clock_sleep_ns(FAR_LOOK_NS);
 	}
 }
 

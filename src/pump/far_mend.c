@@ -34,18 +34,10 @@
 
 /* ---- Pace ---- */
 
-static void sleep_ns(uint64_t ns)
-{
-	const struct timespec time = { .tv_sec = (time_t)(ns / NS_PER_S),
-				       .tv_nsec = (long)(ns % NS_PER_S) };
-
-	nanosleep(&time, NULL);
-}
-
 void far_mender_rest(struct far *far, uint64_t ns)
 {
 	pthread_mutex_unlock(&far->mender.busy);
-	sleep_ns(ns);
+	clock_sleep_ns(ns);
 	pthread_mutex_lock(&far->mender.busy);
 }
 
