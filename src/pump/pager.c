@@ -39,10 +39,23 @@ void pager_list(struct pager *pager, uint64_t page)
 	pthread_mutex_unlock(&pager->lock);
 }
 
-void pager_settle_local(struct pager *pager, uint64_t page, uint64_t entry)
+void pager_settle(struct pager *pager, uint64_t page, uint64_t entry)
 {
-	pager_list(pager, page);
-	page_table_release(&pager->table, page, page_entry_with_state(entry, PAGE_LOCAL));
+	if (page_entry_state(entry) == PAGE_LOCAL)
+		pager_list(pager, page);
+	page_table_release(&pager->table, page, entry);
+}
+
+bool pager_is_at_rest(struct pager *pager, uint64_t entry)
+{
+	bool stored;
+
+	if (page_entry_state(entry) != PAGE_VICTIM)
+		return true;
+	pthread_mutex_lock(&pager->lock);
+	stored = frame_pool_is_stored(&pager->frames, page_entry_frame(entry));
+	pthread_mutex_unlock(&pager->lock);
+	return stored;
 }
 
 /* ---- Start ---- */

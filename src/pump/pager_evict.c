@@ -188,6 +188,15 @@ static int bring_back(struct lane *lane, uint64_t page, uint64_t *entry)
 	return 0;
 }
 
+/* Its bytes are nowhere else: better no program than a wrong one. */
+static void bring_back_surely(struct lane *lane, uint64_t page, uint64_t *entry)
+{
+	for (uint32_t try = 0; bring_back(lane, page, entry); try++) {
+		assert(try < PAGER_KEEP_TRIES);
+		sched_yield();
+	}
+}
+
 /* The page stays: there is nowhere to put it. Its frame is given up with the rest of the group. */
 static void keep(struct lane *lane, struct departure *d, uint32_t frame)
 {
@@ -195,11 +204,7 @@ static void keep(struct lane *lane, struct departure *d, uint32_t frame)
 
 	d->entry = page_entry_with_frame(page_entry_with_state(d->entry, PAGE_VICTIM), frame);
 	d->out = false;
-	for (uint32_t try = 0; bring_back(lane, d->page, &d->entry); try++) {
-		/* Its bytes are nowhere else: better no program than a wrong one. */
-		assert(try < PAGER_KEEP_TRIES);
-		sched_yield();
-	}
+	bring_back_surely(lane, d->page, &d->entry);
 	page_table_release(&pager->table, d->page, d->entry);
 }
 
@@ -297,7 +302,7 @@ uint32_t pager_evict_pages(struct lane *lane, const uint32_t *pages, uint32_t wa
 		if (moved) {
 			moved--;
 		} else if (move_out(lane, d.page, frame)) {
-			pager_settle_local(pager, d.page, d.entry);
+			pager_settle(pager, d.page, d.entry);
 			uffd_wake(&pager->uffd, pager_page(pager, d.page));
 			continue;
 		}
@@ -321,29 +326,24 @@ void pager_make_store_room(struct lane *lane)
 
 /* ---- Back: a victim returns to its page ---- */
 
-int pager_take_back(struct lane *lane, uint64_t page, uint64_t *entry)
+/* The frame of a victim that has come back. */
+static void give_frame(struct pager *pager, uint32_t frame)
 {
-	struct pager *pager = lane->pager;
-	uint32_t frame = page_entry_frame(*entry);
-	int err = bring_back(lane, page, entry);
-
-	if (err)
-		return err;
 	pthread_mutex_lock(&pager->lock);
 	if (pager->frames.frames[frame].state == FRAME_VICTIM)
 		frame_pool_take_victim(&pager->frames, frame);
 	frame_pool_put_empty(&pager->frames, frame);
 	pthread_mutex_unlock(&pager->lock);
-	return 0;
 }
 
-/* Its bytes are nowhere else: better no program than a wrong one. */
-static void take_back_surely(struct lane *lane, uint64_t page, uint64_t *entry)
+int pager_take_back(struct lane *lane, uint64_t page, uint64_t *entry)
 {
-	for (uint32_t try = 0; pager_take_back(lane, page, entry); try++) {
-		assert(try < PAGER_KEEP_TRIES);
-		sched_yield();
-	}
+	uint32_t frame = page_entry_frame(*entry);
+	int err = bring_back(lane, page, entry);
+
+	if (!err)
+		give_frame(lane->pager, frame);
+	return err;
 }
 
 /* No backing took these pages: they come back, and no far copy is valid. */
@@ -362,7 +362,8 @@ static void undo_store(struct lane *lane, const struct far_stored *stored)
 		if (page_entry_state(entry) == PAGE_VICTIM && page_entry_frame(entry) == frame) {
 			far_free(pager->far, stored->first_slot + i);
 			entry = page_entry_with_slot(entry, SLOT_NONE);
-			take_back_surely(lane, page, &entry);
+			bring_back_surely(lane, page, &entry);
+			give_frame(pager, frame);
 		}
 		page_table_release(&pager->table, page, entry);
 		uffd_wake(&pager->uffd, pager_page(pager, page));

@@ -7,11 +7,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/descriptor.h"
 #include "base/histogram.h"
 #include "base/inside.h"
 #include "base/raw_map.h"
@@ -62,12 +62,11 @@ static void say_refused(struct pager *pager, uint64_t page, int err)
  */
 static int refuse(struct pager *pager, uint64_t page, bool lost, int32_t thread)
 {
-	const struct timespec nap = { .tv_nsec = PAGER_REFUSAL_NS };
 	char *at = pager_page(pager, page);
 	int err = pager->uffd.can_poison ? uffd_poison(&pager->uffd, at) : -ENOSYS;
 
 	if (!err && !lost) {
-		nanosleep(&nap, NULL);
+		clock_sleep_ns(PAGER_REFUSAL_NS);
 		raw_madvise(at, PAGE_BYTES, MADV_DONTNEED);
 	}
 	if (!err || err == -EAGAIN)
@@ -80,7 +79,6 @@ static int refuse(struct pager *pager, uint64_t page, bool lost, int32_t thread)
 /* True when the kernel may yet have memory for what it just had none for. */
 static bool may_try_again(struct pager *pager, int err, uint64_t *deadline_ns)
 {
-	const struct timespec nap = { .tv_nsec = PAGER_NO_MEMORY_NAP_NS };
 	uint64_t now_ns;
 
 	if (err != -ENOMEM || atomic_load(&pager->still))
@@ -88,16 +86,8 @@ static bool may_try_again(struct pager *pager, int err, uint64_t *deadline_ns)
 	now_ns = clock_now_ns();
 	if (!*deadline_ns)
 		*deadline_ns = now_ns + pager->room_wait_ns;
-	nanosleep(&nap, NULL);
+	clock_sleep_ns(PAGER_NO_MEMORY_NAP_NS);
 	return now_ns < *deadline_ns;
-}
-
-/* -ENOSPC: there is none. */
-static int reserve(struct lane *lane)
-{
-	int err = pager_reserve(lane);
-
-	return err == -ENOMEM ? -ENOSPC : err;
 }
 
 /* Fills the page from `source`; the room for it is reserved. */
@@ -117,7 +107,7 @@ static int fill(struct lane *lane, uint64_t page, const char *source)
 
 static int bring_zero(struct lane *lane, uint64_t page)
 {
-	int err = reserve(lane);
+	int err = pager_reserve(lane);
 
 	if (err)
 		return err;
@@ -130,7 +120,7 @@ static int bring_far(struct lane *lane, uint64_t page, uint64_t *entry)
 {
 	struct pager *pager = lane->pager;
 	uint32_t backing = 0;
-	int err = reserve(lane);
+	int err = pager_reserve(lane);
 
 	if (err)
 		return err;
@@ -159,19 +149,6 @@ static int bring_victim(struct lane *lane, uint64_t page, uint64_t *entry)
 	if (!err)
 		pager_count(&lane->pager->counters->second_chances, 1);
 	return err;
-}
-
-/* True when the page's stores, if it has any on the way, are done. */
-static bool is_at_rest(struct pager *pager, uint64_t entry)
-{
-	bool stored;
-
-	if (page_entry_state(entry) != PAGE_VICTIM)
-		return true;
-	pthread_mutex_lock(&pager->lock);
-	stored = frame_pool_is_stored(&pager->frames, page_entry_frame(entry));
-	pthread_mutex_unlock(&pager->lock);
-	return stored;
 }
 
 /*
@@ -212,12 +189,10 @@ static int bring(struct lane *lane, uint64_t page, uint64_t *entry)
  */
 static void ask_again(struct lane *lane, char *at)
 {
-	const struct timespec nap = { .tv_nsec = PAGER_NAP_NS };
-
 	if (++lane->asks < PAGER_ASKS_BEFORE_NAP)
 		sched_yield();
 	else
-		nanosleep(&nap, NULL);
+		clock_sleep_ns(PAGER_NAP_NS);
 	uffd_wake(&lane->pager->uffd, at);
 }
 
@@ -232,7 +207,7 @@ static void serve(struct lane *lane, const struct uffd_message *message)
 		ask_again(lane, at);
 		return;
 	}
-	if (!is_at_rest(pager, entry)) {
+	if (!pager_is_at_rest(pager, entry)) {
 		page_table_release(&pager->table, page, entry);
 		pager_push_stores(lane);
 		ask_again(lane, at);
@@ -258,10 +233,7 @@ static void serve(struct lane *lane, const struct uffd_message *message)
 /* The kernel had no descriptor left to report a fork with: it gets ours. */
 static void give_spare(struct pager *pager)
 {
-	int fd = atomic_exchange(&pager->spare_fd, -1);
-
-	if (fd >= 0)
-		close(fd);
+	descriptor_close(atomic_exchange(&pager->spare_fd, -1));
 }
 
 static void handle(struct lane *lane, const struct uffd_message *message)

@@ -17,14 +17,8 @@ static uint64_t acquire_at_rest(struct pager *pager, uint64_t page)
 
 	for (;;) {
 		uint64_t entry = pager_acquire(pager, page);
-		bool stored = true;
 
-		if (page_entry_state(entry) == PAGE_VICTIM) {
-			pthread_mutex_lock(&pager->lock);
-			stored = frame_pool_is_stored(&pager->frames, page_entry_frame(entry));
-			pthread_mutex_unlock(&pager->lock);
-		}
-		if (stored)
+		if (pager_is_at_rest(pager, entry))
 			return entry;
 		page_table_release(&pager->table, page, entry);
 		pthread_mutex_lock(&lane->lock);
@@ -104,10 +98,7 @@ static int relocate_page(struct pager *pager, uint64_t from, uint64_t to)
 	page_list_remove(&pager->resident, (uint32_t)from);
 	pthread_mutex_unlock(&pager->lock);
 	page_table_release(&pager->table, from, PAGE_UNTOUCHED);
-	if (page_entry_state(entry) == PAGE_LOCAL)
-		pager_settle_local(pager, to, entry);
-	else
-		page_table_release(&pager->table, to, entry);
+	pager_settle(pager, to, entry);
 	return 0;
 }
 
@@ -148,11 +139,7 @@ void pager_unlock(struct pager *pager, uint64_t first, uint64_t count)
 	for (uint64_t page = first; page < first + count; page++) {
 		uint64_t entry = pager_acquire(pager, page);
 
-		entry &= ~PAGE_ENTRY_LOCKED;
-		if (page_entry_state(entry) == PAGE_LOCAL)
-			pager_settle_local(pager, page, entry);
-		else
-			page_table_release(&pager->table, page, entry);
+		pager_settle(pager, page, entry & ~PAGE_ENTRY_LOCKED);
 	}
 }
 
@@ -183,10 +170,7 @@ static void settle_locked(struct pager *pager, uint64_t first, uint64_t end, boo
 		if (entry & PAGE_ENTRY_LOCKING && undo)
 			entry &= ~PAGE_ENTRY_LOCKED;
 		entry &= ~PAGE_ENTRY_LOCKING;
-		if (page_entry_state(entry) == PAGE_LOCAL)
-			pager_settle_local(pager, page, entry);
-		else
-			page_table_release(&pager->table, page, entry);
+		pager_settle(pager, page, entry);
 	}
 }
 

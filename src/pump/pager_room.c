@@ -114,7 +114,7 @@ int pager_reserve(struct lane *lane)
 		if (!deadline_ns)
 			deadline_ns = clock_now_ns() + pager->room_wait_ns;
 		else if (clock_now_ns() > deadline_ns)
-			return -ENOMEM;
+			return -ENOSPC;
 	}
 	return 0;
 }

@@ -110,8 +110,10 @@ uint64_t pager_acquire(struct pager *pager, uint64_t page);
 
 /* Lists the page as the newest resident one, unless it is listed already. */
 void pager_list(struct pager *pager, uint64_t page);
-/* Lists the page and gives its entry back with the LOCAL state. */
-void pager_settle_local(struct pager *pager, uint64_t page, uint64_t entry);
+/* Gives the page's entry back, and lists the page if it is local. */
+void pager_settle(struct pager *pager, uint64_t page, uint64_t entry);
+/* True when no store of the page is on its way. */
+bool pager_is_at_rest(struct pager *pager, uint64_t entry);
 
 /* A handler's thread, and its start. */
 void *pager_handle(void *lane);
@@ -124,7 +126,7 @@ int pager_open_memory(struct pager *pager, struct error *why);
 
 /*
  * Room for one more physical page (P1), the caller fills it. Reclaims or evicts when there is none.
- * -ENOMEM when nothing can be evicted, -EAGAIN while the pager is still.
+ * -ENOSPC when nothing can be evicted, -EAGAIN while the pager is still.
  */
 int pager_reserve(struct lane *lane);
 void pager_unreserve(struct pager *pager);
