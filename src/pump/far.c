@@ -257,7 +257,7 @@ static bool settle_copy(struct far_lane *lane, struct store *store, uint32_t i)
 	return false;
 }
 
-static bool is_ended(struct far_lane *lane, struct store *store)
+static bool is_ended(struct far_lane *lane, struct store *store, uint64_t now_ns)
 {
 	bool waiting = false;
 
@@ -266,7 +266,7 @@ static bool is_ended(struct far_lane *lane, struct store *store)
 
 		if (backing == SLOT_NO_BACKING)
 			continue;
-		if (store->ios[i].result == BACKING_PENDING && clock_now_ns() > store->deadline_ns)
+		if (store->ios[i].result == BACKING_PENDING && now_ns > store->deadline_ns)
 			far_end_channel(lane, backing, -ETIMEDOUT);
 		if (store->ios[i].result == BACKING_PENDING || settle_copy(lane, store, i))
 			waiting = true;
@@ -276,16 +276,20 @@ static bool is_ended(struct far_lane *lane, struct store *store)
 
 void far_push(struct far_lane *lane)
 {
+	uint64_t now_ns;
+
 	far_lane_adopt(lane);
 	if (!lane->pending)
 		return;
 	for (uint32_t i = 0; i < lane->far->backing_count; i++)
 		if (lane->channels[i])
 			lane->channels[i]->ops->poll(lane->channels[i]);
+	now_ns = clock_now_ns();
 	for (struct store *store = lane->stores; store < lane->stores + FAR_STORES_MAX; store++) {
-		if (!store->used || store->ended || !is_ended(lane, store))
+		if (!store->used || store->ended || !is_ended(lane, store, now_ns))
 			continue;
 		store->ended = true;
+		lane->ended++;
 		slot_map_land(lane->far->map, lane->far->member,
 			      slot_extent_of(store->first_slot));
 	}
@@ -293,24 +297,25 @@ void far_push(struct far_lane *lane)
 
 bool far_poll(struct far_lane *lane, struct far_stored *ret_stored)
 {
-	far_push(lane);
-	if (!lane->pending)
+	struct store *store = lane->stores;
+
+	if (!lane->ended)
+		far_push(lane);
+	if (!lane->ended)
 		return false;
-	for (struct store *store = lane->stores; store < lane->stores + FAR_STORES_MAX; store++) {
-		if (!store->used || !store->ended)
-			continue;
-		*ret_stored = (struct far_stored){
-			.tag = store->tag,
-			.page_count = store->page_count,
-			.first_slot = store->first_slot,
-			.pages = store->ios[0].pages,
-			.result = store->good[0] || store->good[1] ? 0 : -EIO,
-		};
-		store->used = false;
-		lane->pending--;
-		return true;
-	}
-	return false;
+	while (!store->used || !store->ended)
+		store++;
+	*ret_stored = (struct far_stored){
+		.tag = store->tag,
+		.page_count = store->page_count,
+		.first_slot = store->first_slot,
+		.pages = store->ios[0].pages,
+		.result = store->good[0] || store->good[1] ? 0 : -EIO,
+	};
+	store->used = false;
+	lane->ended--;
+	lane->pending--;
+	return true;
 }
 
 uint32_t far_stores_pending(const struct far_lane *lane)

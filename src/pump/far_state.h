@@ -100,7 +100,8 @@ struct far_lane {
 	struct backing_channel *offered[SLOT_BACKINGS_MAX]; /* NULL: none any more */
 	uint32_t offered_sessions[SLOT_BACKINGS_MAX];
 	_Atomic uint32_t lacking; /* a bit a backing: its channel was closed after an error */
-	uint32_t pending;
+	uint32_t pending; /* stores that far_poll() has not given yet, */
+	uint32_t ended;	  /* and of them those that are over */
 	struct store stores[FAR_STORES_MAX];
 };
 
