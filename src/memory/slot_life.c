@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/robust_lock.h"
 
 #define LIFE_STATE_BITS 8
 
@@ -205,12 +206,8 @@ bool slot_map_is_flying(const struct slot_map *map, uint32_t extent)
 
 bool slot_map_try_mending(struct slot_map *map)
 {
-	int err = pthread_mutex_trylock(&map->mending);
-
 	/* A dead one left at worst a sealed extent, and those are looked at first. */
-	if (err == EOWNERDEAD)
-		pthread_mutex_consistent(&map->mending);
-	return !err || err == EOWNERDEAD;
+	return robust_trylock(&map->mending);
 }
 
 void slot_map_end_mending(struct slot_map *map)

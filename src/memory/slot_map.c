@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/clock.h"
 #include "base/robust_lock.h"
 
@@ -29,9 +30,8 @@ int slot_map_init(struct slot_map *map, uint32_t backing_count, uint32_t copy_co
 
 void slot_map_lock(struct slot_map *map)
 {
-	/* The holder died: by F4 the map is valid as it is. */
-	if (pthread_mutex_lock(&map->lock) == EOWNERDEAD)
-		pthread_mutex_consistent(&map->lock);
+	/* When the holder died, the map is valid as it is (F4). */
+	robust_lock(&map->lock);
 }
 
 void slot_map_unlock(struct slot_map *map)
@@ -81,15 +81,6 @@ static void clear_member(struct slot_map *map, uint32_t member)
 	atomic_store_explicit(&map->member_used[member], 0, memory_order_release);
 }
 
-static bool try_robust(pthread_mutex_t *lock)
-{
-	int err = pthread_mutex_trylock(lock);
-
-	if (err == EOWNERDEAD)
-		pthread_mutex_consistent(lock);
-	return !err || err == EOWNERDEAD;
-}
-
 /*
  * Members whose holding thread is gone, or before they were held the one that joined for them. The
  * lock of a live one is taken, of a dead one ours.
@@ -100,7 +91,7 @@ static void reap_members(struct slot_map *map)
 		uint32_t used = atomic_load(&map->member_used[m]);
 		pthread_mutex_t *lock = used == 1 ? &map->member_birth[m] : &map->member_life[m];
 
-		if (!used || !try_robust(lock))
+		if (!used || !robust_trylock(lock))
 			continue;
 		clear_member(map, m);
 		pthread_mutex_unlock(lock);
@@ -122,7 +113,7 @@ int slot_map_join(struct slot_map *map, uint32_t *ret_member)
 	reap_members(map);
 	/* Who joined for one that died meanwhile may not have noticed. */
 	while (m < SLOT_MEMBERS_MAX &&
-	       (atomic_load(&map->member_used[m]) || !try_robust(&map->member_birth[m])))
+	       (atomic_load(&map->member_used[m]) || !robust_trylock(&map->member_birth[m])))
 		m++;
 	if (m < SLOT_MEMBERS_MAX) {
 		atomic_fetch_add(&map->member_births[m], 1);
@@ -151,7 +142,7 @@ bool slot_map_hold(struct slot_map *map, uint32_t member, uint32_t birth)
 	slot_map_lock(map);
 	is_ours = atomic_load(&map->member_used[member]) == 1 &&
 		  !((atomic_load(&map->member_births[member]) ^ birth) & SLOT_BIRTH_MASK) &&
-		  try_robust(&map->member_life[member]);
+		  robust_trylock(&map->member_life[member]);
 	if (is_ours)
 		atomic_store_explicit(&map->member_used[member], 2, memory_order_release);
 	slot_map_unlock(map);
@@ -172,20 +163,15 @@ static uint32_t take_free(struct slot_map *map, uint32_t member, struct slot_cur
 			  uint32_t want, uint32_t *ret_first)
 {
 	for (; cursor->word < SLOT_EXTENT_WORDS; cursor->word++) {
-		uint64_t free = cursor->free[cursor->word];
 		uint32_t first, count;
 		uint64_t taken;
 
-		if (!free)
+		if (!cursor->free[cursor->word])
 			continue;
-		first = (uint32_t)__builtin_ctzll(free);
-		free = ~(free >> first);
-		count = free ? (uint32_t)__builtin_ctzll(free) : 64 - first;
-		if (count > 64 - first)
-			count = 64 - first;
+		count = bits_first_run(cursor->free[cursor->word], &first);
 		if (count > want)
 			count = want;
-		taken = (count == 64 ? ~0ull : (1ull << count) - 1) << first;
+		taken = bits_mask(first, count);
 		cursor->free[cursor->word] &= ~taken;
 		atomic_fetch_or_explicit(
 			&map->used[member][word_index(cursor->extent - 1, cursor->word)], taken,

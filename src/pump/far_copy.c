@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "base/bits.h"
 #include "base/clock.h"
 #include "base/crc32c.h"
 
@@ -139,9 +140,7 @@ static int copy_slots(struct far *far, const struct repair *repair, struct slot_
 		uint64_t used = words[w];
 
 		while (used && !err) {
-			uint32_t first = (uint32_t)__builtin_ctzll(used), slot;
-			uint64_t rest = ~(used >> first);
-			uint32_t count = rest ? (uint32_t)__builtin_ctzll(rest) : 64;
+			uint32_t first, slot, count = bits_first_run(used, &first);
 
 			if (count > BACKING_IO_PAGES_MAX)
 				count = BACKING_IO_PAGES_MAX;
@@ -149,7 +148,7 @@ static int copy_slots(struct far *far, const struct repair *repair, struct slot_
 			err = fetch_run(far, repair->source, slot, count);
 			if (!err)
 				err = store_run(far, target, slot, count);
-			used &= ~(((1ull << count) - 1) << first);
+			used &= ~bits_mask(first, count);
 			far_mender_give_way(far);
 		}
 	}
