@@ -41,6 +41,13 @@ static inline int raw_mmap(void *address, size_t bytes, int protection, int flag
 				  ret_address);
 }
 
+/* Address space with nothing in it, inaccessible; `flags`: MAP_FIXED and the like, or 0. */
+static inline int raw_reserve(void *address, size_t bytes, int flags, void **ret_address)
+{
+	return raw_mmap(address, bytes, PROT_NONE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0, ret_address);
+}
+
 static inline int raw_mremap(void *address, size_t old_bytes, size_t new_bytes, int flags,
 			     void *wish, void **ret_address)
 {

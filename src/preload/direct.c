@@ -133,26 +133,25 @@ static int control(int fd, int command, void *argument)
 	return libc_fcntl(fd, command, argument);
 }
 
+/* Of whatever type: it is handed on as it is. */
+#define ARGUMENT_BEHIND(last)                                                                      \
+	({                                                                                         \
+		void *argument_;                                                                   \
+		va_list rest_;                                                                     \
+		va_start(rest_, last);                                                             \
+		argument_ = va_arg(rest_, void *);                                                 \
+		va_end(rest_);                                                                     \
+		argument_;                                                                         \
+	})
+
 PRELOAD_EXPORT int fcntl(int fd, int command, ...)
 {
-	void *argument;
-	va_list rest;
-
-	va_start(rest, command);
-	argument = va_arg(rest, void *);
-	va_end(rest);
-	return control(fd, command, argument);
+	return control(fd, command, ARGUMENT_BEHIND(command));
 }
 
 PRELOAD_EXPORT int fcntl64(int fd, int command, ...)
 {
-	void *argument;
-	va_list rest;
-
-	va_start(rest, command);
-	argument = va_arg(rest, void *);
-	va_end(rest);
-	return control(fd, command, argument);
+	return control(fd, command, ARGUMENT_BEHIND(command));
 }
 
 /* Buffers that rings hold; a ring that was closed without a word leaves them pinned. */

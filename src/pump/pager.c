@@ -69,8 +69,7 @@ static void set_usage(void *start, size_t bytes)
 
 static int reserve_range(size_t bytes, void **ret_start)
 {
-	int err = raw_mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-			   0, ret_start);
+	int err = raw_reserve(NULL, bytes, 0, ret_start);
 
 	if (!err)
 		set_usage(*ret_start, bytes);

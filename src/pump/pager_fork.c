@@ -279,8 +279,7 @@ int pager_fork_enter(struct pager *pager)
 	size_t bytes = (size_t)pager->frames.group_count * FRAME_GROUP_FRAMES * PAGE_BYTES;
 	void *ignored;
 
-	return raw_mmap(pager->pool, bytes, PROT_NONE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0, &ignored);
+	return raw_reserve(pager->pool, bytes, MAP_FIXED, &ignored);
 }
 
 /* An empty pool in the place of the parent's, and an empty list. */

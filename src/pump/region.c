@@ -61,8 +61,7 @@ void region_publish(void)
 int region_place(uint64_t first, uint64_t count, int flags)
 {
 	void *ignored;
-	int err = raw_mmap(region_address(first), count * REGION_PAGE_BYTES, PROT_NONE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0, &ignored);
+	int err = raw_reserve(region_address(first), count * REGION_PAGE_BYTES, flags, &ignored);
 
 	return err ? err : pager_register(region->pager, first, count);
 }
@@ -176,6 +175,14 @@ int region_map(const void *hint, size_t bytes, int protection, int flags, size_t
 	return settle(*ret_address, bytes, protection, flags);
 }
 
+static int allow_replace(struct region_span span, int flags)
+{
+	if ((flags & MAP_FIXED_NOREPLACE) == MAP_FIXED_NOREPLACE &&
+	    !range_map_is_free(&region->map, span.first, span.count))
+		return -EEXIST;
+	return 0;
+}
+
 int region_map_fixed(void *address, size_t bytes, int protection, int flags)
 {
 	struct range_attributes attributes = { .protection = protection & PROTECTION_BITS };
@@ -185,9 +192,7 @@ int region_map_fixed(void *address, size_t bytes, int protection, int flags)
 	if (err)
 		return err;
 	pthread_mutex_lock(&region->lock);
-	if ((flags & MAP_FIXED_NOREPLACE) == MAP_FIXED_NOREPLACE &&
-	    !range_map_is_free(&region->map, span.first, span.count))
-		err = -EEXIST;
+	err = allow_replace(span, flags);
 	if (!err)
 		err = region_drop(span.first, span.count);
 	if (!err)
@@ -235,9 +240,7 @@ int region_map_foreign(void *address, size_t bytes, int protection, int flags, i
 	if (err)
 		return err;
 	pthread_mutex_lock(&region->lock);
-	if ((flags & MAP_FIXED_NOREPLACE) == MAP_FIXED_NOREPLACE &&
-	    !range_map_is_free(&region->map, span.first, span.count))
-		err = -EEXIST;
+	err = allow_replace(span, flags);
 	if (!err)
 		err = place_foreign(elsewhere, span, protection);
 	region_publish();

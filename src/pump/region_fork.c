@@ -61,23 +61,18 @@ void region_fork_parent(void)
 	pthread_mutex_unlock(&region->lock);
 }
 
-static int take_place(uint64_t first, uint64_t count)
-{
-	void *ignored;
-
-	return raw_mmap(region_address(first), count * REGION_PAGE_BYTES, PROT_NONE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0, &ignored);
-}
-
 int region_fork_enter(void)
 {
 	struct range piece;
+	void *ignored;
 	int err = pager_fork_enter(region->pager);
 
 	for (uint64_t at = 0; !err && range_map_next(&region->map, at, region->pages, &piece);
 	     at = piece.end)
 		if (piece.attributes.fork & RANGE_FORK_DROP)
-			err = take_place(piece.first, piece.end - piece.first);
+			err = raw_reserve(region_address(piece.first),
+					  (piece.end - piece.first) * REGION_PAGE_BYTES, MAP_FIXED,
+					  &ignored);
 	return err;
 }
 
