@@ -18,7 +18,6 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -29,24 +28,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "kernel/uffd_abi.h"
+
 #define THREADS_MAX 16
 #define REGION_PAGES 8192 /* a power of two, so that an odd step scatters its pages */
 #define ORDER_STEP 4099
 #define EXIT_USAGE 2
 #define EXIT_SKIP 77
-
-/* Debian 12's header stops before MOVE (kernel 6.8). */
-#ifndef UFFDIO_MOVE
-#define UFFD_FEATURE_MOVE (1 << 16)
-struct uffdio_move {
-	__u64 dst;
-	__u64 src;
-	__u64 len;
-	__u64 mode;
-	__s64 move;
-};
-#define UFFDIO_MOVE _IOWR(UFFDIO, 0x05, struct uffdio_move)
-#endif
 
 struct handler {
 	unsigned int cpu;
