@@ -438,14 +438,3 @@ Suite *conformance_suite(const char *name, const struct conformance_case *cases,
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
-
-int conformance_run(Suite *suite)
-{
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}

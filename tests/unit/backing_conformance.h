@@ -26,8 +26,6 @@ struct conformance_case {
 Suite *conformance_suite(const char *name, const struct conformance_case *cases,
 			 size_t case_count);
 
-/* Runs the suites and returns the exit status of the program. */
-int conformance_run(Suite *suite);
 
 /* One page of contents that follow from `seed`: noise, text, zero, one word, or nearly empty. */
 void conformance_fill_page(void *page, uint64_t seed);

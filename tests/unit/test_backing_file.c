@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "backing_conformance.h"
+#include "suite.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -380,5 +381,5 @@ int main(void)
 	tcase_add_test(tcase, a_program_that_closes_all_gets_an_error_not_a_hang);
 	tcase_add_test(tcase, a_stuck_disk_is_given_up_and_reaches_nothing_later);
 	suite_add_tcase(suite, tcase);
-	return conformance_run(suite);
+	return suite_run(suite);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "backing_conformance.h"
+#include "suite.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -291,5 +292,5 @@ int main(void)
 	tcase_add_test(tcase, hang_ends_with_the_channel);
 	tcase_add_test(tcase, what_is_held_is_that_of_the_inner_one);
 	suite_add_tcase(suite, tcase);
-	return conformance_run(suite);
+	return suite_run(suite);
 }

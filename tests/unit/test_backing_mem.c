@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "backing_conformance.h"
+#include "suite.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -126,5 +127,5 @@ int main(void)
 	tcase_add_test(tcase, what_is_discarded_is_given_back);
 	tcase_add_test(tcase, a_discard_beside_others_stores_touches_none_of_them);
 	suite_add_tcase(suite, tcase);
-	return conformance_run(suite);
+	return suite_run(suite);
 }

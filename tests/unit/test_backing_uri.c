@@ -5,6 +5,7 @@
 
 #include "backing/backing.h"
 #include "base/bytes.h"
+#include "suite.h"
 
 static const char *const good[] = {
 	"mem:",
@@ -146,17 +147,11 @@ int main(void)
 {
 	Suite *suite = suite_create("backing_uri");
 	TCase *tcase = tcase_create("backing_uri");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_loop_test(tcase, good_uris_are_understood, 0, ARRAY_COUNT(good));
 	tcase_add_loop_test(tcase, bad_uris_are_refused_in_words, 0, ARRAY_COUNT(bad));
 	tcase_add_test(tcase, a_long_uri_is_cut_in_the_words);
 	tcase_add_test(tcase, filters_nest_as_deep_as_a_uri_goes);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/random.h"
+#include "suite.h"
 
 /* The definition, a bit at a time. */
 static uint32_t crc32c_by_bits(const uint8_t *bytes, size_t byte_count)
@@ -59,15 +60,9 @@ int main(void)
 {
 	Suite *suite = suite_create("crc32c");
 	TCase *tcase = tcase_create("crc32c");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_test(tcase, published_values);
 	tcase_add_test(tcase, any_length_any_alignment_in_pieces);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -9,6 +9,7 @@
 
 #include "base/descriptor.h"
 #include "base/descriptor_pass.h"
+#include "suite.h"
 
 static int open_null(void)
 {
@@ -124,8 +125,6 @@ int main(void)
 {
 	Suite *suite = suite_create("descriptor");
 	TCase *tcase = tcase_create("descriptor");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_test(tcase, moved_ones_are_high_own_and_close_on_exec);
 	tcase_add_test(tcase, where_the_limit_allows_no_higher_one_it_stays_and_is_own);
@@ -133,9 +132,5 @@ int main(void)
 	tcase_add_test(tcase, next_own_finds_each_once);
 	tcase_add_test(tcase, one_goes_along_with_a_message);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/elf.h"
+#include "suite.h"
 
 /* A dynamically linked program, as small as it gets: the header and one program header. */
 struct tiny {
@@ -133,8 +134,6 @@ int main(void)
 {
 	Suite *suite = suite_create("elf");
 	TCase *tcase = tcase_create("elf");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_checked_fixture(tcase, setup, NULL);
 	tcase_add_test(tcase, test_this_very_program);
@@ -143,9 +142,5 @@ int main(void)
 	tcase_add_test(tcase, test_malformed);
 	tcase_add_test(tcase, test_unreadable);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

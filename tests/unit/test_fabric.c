@@ -19,6 +19,7 @@
 #include "fabric/address.h"
 #include "fabric/cluster_key.h"
 #include "fabric/sim.h"
+#include "suite.h"
 
 #define MEMORY_BYTES (4 * MIB)
 #define DEPTH 16
@@ -348,8 +349,6 @@ int main(void)
 {
 	Suite *suite = suite_create("fabric");
 	TCase *tcase = tcase_create("fabric");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tcase, 30);
 	tcase_add_loop_test(tcase, test_writes_then_reads, 0, KINDS);
@@ -361,9 +360,5 @@ int main(void)
 	tcase_add_test(tcase, test_proof);
 	tcase_add_test(tcase, test_stale_files_are_cleaned);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 
 #include "far_fixture.h"
+#include "suite.h"
 
 /* ThreadSanitizer has a thread of its own, and lets none start after a fork. */
 #ifdef __SANITIZE_THREAD__
@@ -338,8 +339,6 @@ int main(void)
 {
 	Suite *suite = suite_create("far");
 	TCase *tests = tcase_create("far");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tests, 100);
 	tcase_add_checked_fixture(tests, set_up, tear_down);
@@ -357,9 +356,5 @@ int main(void)
 		tcase_add_test(tests, lack_of_channels_is_not_a_failing_backing);
 	}
 	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return suite_run(suite);
 }

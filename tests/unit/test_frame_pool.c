@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/random.h"
+#include "suite.h"
 
 #define GROUPS 8
 #define FRAMES (GROUPS * FRAME_GROUP_FRAMES)
@@ -296,8 +297,6 @@ int main(void)
 {
 	Suite *suite = suite_create("frame_pool");
 	TCase *tcase = tcase_create("frame_pool");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_loop_test(tcase, test_random_steps_match_an_array, 0, 3);
@@ -305,9 +304,5 @@ int main(void)
 	tcase_add_test(tcase, test_unstored_group_waits);
 	tcase_add_test(tcase, test_group_put_empty_is_not_queued);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

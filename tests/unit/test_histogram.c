@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/histogram.h"
+#include "suite.h"
 
 #define SAMPLES 10000
 
@@ -96,17 +97,11 @@ int main(void)
 {
 	Suite *suite = suite_create("histogram");
 	TCase *tcase = tcase_create("histogram");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_loop_test(tcase, test_quantiles_match_a_sorted_array, 0, 20);
 	tcase_add_test(tcase, test_buckets_ascend_without_gaps);
 	tcase_add_test(tcase, test_ends);
 	tcase_add_test(tcase, test_add_counts_each_once);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

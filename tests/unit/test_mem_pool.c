@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/own_memory.h"
 #include "base/random.h"
+#include "suite.h"
 
 #define POOL_BYTES (16 * MIB)
 #define TABLE_COUNT 2048
@@ -397,8 +398,6 @@ int main(void)
 {
 	Suite *suite = suite_create("mem_pool");
 	TCase *tcase = tcase_create("mem_pool");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tcase, 110); /* of a busy host: a step is two switches */
 	tcase_add_loop_test(tcase, objects_do_not_overlap, 0, 4);
@@ -408,9 +407,5 @@ int main(void)
 	tcase_add_test(tcase, a_stopped_owner_stops_nobody_for_long);
 	tcase_add_test(tcase, metadata_is_a_quarter_of_a_percent);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

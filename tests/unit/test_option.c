@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/option.h"
+#include "suite.h"
 
 struct target {
 	bool loud;
@@ -150,8 +151,6 @@ int main(void)
 {
 	Suite *suite = suite_create("option");
 	TCase *tcase = tcase_create("option");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_test(tcase, test_takes_values_in_both_spellings);
 	tcase_add_test(tcase, test_stops_at_the_command);
@@ -159,9 +158,5 @@ int main(void)
 	tcase_add_test(tcase, test_help_wins);
 	tcase_add_test(tcase, test_help_names_every_option);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

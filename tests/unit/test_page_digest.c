@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "suite.h"
 
 #define WORDS 512
 #define MODEL_STEPS 20000
@@ -178,8 +179,6 @@ int main(void)
 {
 	Suite *suite = suite_create("page_digest");
 	TCase *tcase = tcase_create("page_digest");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_loop_test(tcase, test_random_changes_match_the_definition, 0, 2);
@@ -187,9 +186,5 @@ int main(void)
 	tcase_add_test(tcase, test_place_and_key_count);
 	tcase_add_test(tcase, test_only_the_page_is_read);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

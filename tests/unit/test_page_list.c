@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "suite.h"
 
 #define MODEL_PAGES 48
 #define MODEL_STEPS 40000
@@ -146,16 +147,10 @@ int main(void)
 {
 	Suite *suite = suite_create("page_list");
 	TCase *tcase = tcase_create("page_list");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_loop_test(tcase, test_random_steps_match_an_array, 0, 3);
 	tcase_add_test(tcase, test_one_page_is_held);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -23,6 +23,7 @@
 #include "base/bytes.h"
 #include "base/random.h"
 #include "pump/pager.h"
+#include "suite.h"
 
 #define LOCAL_BYTES (8 * MIB)
 #define PAGES (4 * LOCAL_BYTES / PAGE_BYTES)
@@ -399,8 +400,6 @@ int main(void)
 {
 	Suite *suite = suite_create("pager");
 	TCase *tests = tcase_create("model");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tests, 60);
 	tcase_add_test(tests, moves_pages);
@@ -413,9 +412,5 @@ int main(void)
 	tcase_add_test(tests, a_lost_page_moves_and_leaves_zeros);
 	tcase_add_test(tests, a_lock_that_fails_is_undone);
 	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return suite_run(suite);
 }

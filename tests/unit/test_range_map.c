@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "base/random.h"
+#include "suite.h"
 
 #define MODEL_PAGES 200
 #define MODEL_STEPS 40000
@@ -253,8 +254,6 @@ int main(void)
 {
 	Suite *suite = suite_create("range_map");
 	TCase *tcase = tcase_create("range_map");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_loop_test(tcase, test_random_steps_match_an_array, 0, 3);
@@ -264,9 +263,5 @@ int main(void)
 	tcase_add_test(tcase, test_find_free_aligns);
 	tcase_add_test(tcase, test_array_grows);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

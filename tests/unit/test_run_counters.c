@@ -7,6 +7,7 @@
 #include "base/histogram.h"
 #include "cli/run_counters.h"
 #include "cli/run_json.h"
+#include "suite.h"
 
 static struct run_segment *segment;
 
@@ -139,8 +140,6 @@ int main(void)
 {
 	Suite *suite = suite_create("run_counters");
 	TCase *tcase = tcase_create("run_counters");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, test_sums_maxima_and_what_is_now);
@@ -149,9 +148,5 @@ int main(void)
 	tcase_add_loop_test(tcase, test_json_of_anything, 0, 5);
 	tcase_add_test(tcase, test_text);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

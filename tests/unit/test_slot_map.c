@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/random.h"
+#include "suite.h"
 
 #define MODEL_EXTENTS 8
 #define MODEL_SLOTS (MODEL_EXTENTS * SLOT_EXTENT_SLOTS)
@@ -478,8 +479,6 @@ int main(void)
 {
 	Suite *suite = suite_create("slot_map");
 	TCase *tcase = tcase_create("slot_map");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
@@ -492,9 +491,5 @@ int main(void)
 	tcase_add_test(tcase, test_lost_extent_is_used_again);
 	tcase_add_test(tcase, test_members_are_limited);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

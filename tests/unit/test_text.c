@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/text.h"
+#include "suite.h"
 
 START_TEST(test_amounts_are_short)
 {
@@ -48,15 +49,9 @@ int main(void)
 {
 	Suite *suite = suite_create("text");
 	TCase *tcase = tcase_create("text");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_test(tcase, test_amounts_are_short);
 	tcase_add_test(tcase, test_harmless);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

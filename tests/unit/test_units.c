@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/random.h"
 #include "base/units.h"
+#include "suite.h"
 
 struct good {
 	const char *text;
@@ -138,8 +139,6 @@ int main(void)
 {
 	Suite *suite = suite_create("units");
 	TCase *tcase = tcase_create("units");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_loop_test(tcase, sizes_are_understood, 0, ARRAY_COUNT(good_sizes));
 	tcase_add_loop_test(tcase, bad_sizes_are_quoted, 0, ARRAY_COUNT(bad_sizes));
@@ -148,9 +147,5 @@ int main(void)
 	tcase_add_loop_test(tcase, bad_durations_are_quoted, 0, ARRAY_COUNT(bad_durations));
 	tcase_add_test(tcase, formatted_sizes_read_back);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "format/wire.h"
+#include "suite.h"
 
 #define ANY (WIRE_BIT(WIRE_TYPES) - 2)
 
@@ -142,8 +143,6 @@ int main(void)
 {
 	Suite *suite = suite_create("wire");
 	TCase *tcase = tcase_create("wire");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_test(tcase, test_golden_bytes);
 	tcase_add_test(tcase, test_places_in_the_welcome);
@@ -152,9 +151,5 @@ int main(void)
 	tcase_add_test(tcase, test_words_are_made_harmless);
 	tcase_add_test(tcase, test_proofs_are_compared_whole);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }
