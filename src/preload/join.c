@@ -13,6 +13,7 @@
 #include "base/descriptor.h"
 #include "base/descriptor_pass.h"
 #include "base/own_memory.h"
+#include "base/own_thread.h"
 #include "base/raw_map.h"
 #include "preload/preload.h"
 
@@ -97,20 +98,15 @@ static void *watch_launcher(void *unused)
 static int start_watch(void)
 {
 	pthread_attr_t attributes;
-	sigset_t all, before;
 	pthread_t thread;
 	int err;
 
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attributes, WATCH_STACK_BYTES);
-	/* The program's signals are for the program's threads. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(&thread, &attributes, watch_launcher, NULL);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	err = own_thread_start(&thread, &attributes, watch_launcher, NULL);
 	pthread_attr_destroy(&attributes);
-	return -err;
+	return err;
 }
 
 int join_run(struct run_member **ret_member, struct error *why)

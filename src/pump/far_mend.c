@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/inside.h"
 #include "base/own_memory.h"
+#include "base/own_thread.h"
 
 #define NS_PER_MS 1000000ull
 #define NS_PER_S 1000000000ull
@@ -314,7 +315,6 @@ static void *mend(void *argument)
 int far_mender_start(struct far *far, struct error *why)
 {
 	struct far_mender *mender = &far->mender;
-	sigset_t all, old;
 	void *memory;
 	int err = 0;
 
@@ -334,12 +334,9 @@ int far_mender_start(struct far *far, struct error *why)
 	}
 	if (err)
 		return err;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&mender->thread, NULL, mend, far);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	err = own_thread_start(&mender->thread, NULL, mend, far);
 	if (err)
-		return error_set(why, -err, "cannot start the mender: %s", strerror(err));
+		return error_set(why, err, "cannot start the mender: %s", strerror(-err));
 	pthread_setname_np(mender->thread, "perdure-mend");
 	return 0;
 }

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -14,6 +13,7 @@
 
 #include "base/descriptor.h"
 #include "base/own_memory.h"
+#include "base/own_thread.h"
 #include "base/raw_map.h"
 
 /* Address space for the program's mappings; halved until the kernel grants it. */
@@ -207,16 +207,11 @@ static int make_lane(struct pager *pager, uint32_t index, struct error *why)
 
 int pager_start_handler(struct lane *lane, struct error *why)
 {
-	sigset_t all, old;
+	int err = own_thread_start(&lane->thread, NULL, pager_handle, lane);
 	cpu_set_t cpus;
-	int err;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&lane->thread, NULL, pager_handle, lane);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (err)
-		return error_set(why, -err, "cannot start a handler thread: %s", strerror(err));
+		return error_set(why, err, "cannot start a handler thread: %s", strerror(-err));
 	CPU_ZERO(&cpus);
 	CPU_SET((size_t)lane->cpu, &cpus);
 	pthread_setaffinity_np(lane->thread, sizeof(cpus), &cpus);
