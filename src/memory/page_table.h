@@ -81,6 +81,11 @@ static inline uint64_t page_entry_with_frame(uint64_t entry, uint32_t frame)
 	return (entry & ~PAGE_ENTRY_FRAME) | (uint64_t)frame << PAGE_ENTRY_FRAME_SHIFT;
 }
 
+static inline uint32_t page_entry_count(uint64_t entry)
+{
+	return (uint32_t)((entry & PAGE_ENTRY_COUNT) >> PAGE_ENTRY_COUNT_SHIFT);
+}
+
 static inline uint64_t page_entry_counted(uint64_t entry)
 {
 	if ((entry & PAGE_ENTRY_COUNT) == PAGE_ENTRY_COUNT)

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/prefetch.h"
+
+#include <stdlib.h>
+
+#define PREFETCH_WINDOW_FIRST 4u
+#define PREFETCH_STRIDE_MAX 512 /* pages: 2 MiB, past which a walk has few steps */
+/* Steps that a demand may be ahead of a window: pages between were local. */
+#define PREFETCH_SKIP_MAX 32
+
+void prefetch_init(struct prefetch *prefetch, enum prefetch_mode mode)
+{
+	*prefetch = (struct prefetch){ .mode = mode };
+}
+
+static bool is_far(const struct page_table *table, uint64_t page)
+{
+	return page < table->page_count &&
+	       page_entry_state(page_table_peek(table, page)) == PAGE_FAR;
+}
+
+uint32_t prefetch_line(const struct page_table *table, uint64_t page,
+		       uint64_t ret_pages[PREFETCH_LINE_PAGES])
+{
+	uint64_t first = page - page % PREFETCH_LINE_PAGES;
+	uint32_t asked[PREFETCH_LINE_PAGES], count = 0;
+
+	for (uint64_t other = first; other < first + PREFETCH_LINE_PAGES; other++) {
+		uint64_t entry = other < table->page_count ? page_table_peek(table, other) : 0;
+		uint32_t at = count;
+
+		if (other == page || page_entry_state(entry) != PAGE_FAR || entry & PAGE_ENTRY_BUSY)
+			continue;
+		for (; at > 0 && asked[at - 1] < page_entry_count(entry); at--) {
+			asked[at] = asked[at - 1];
+			ret_pages[at] = ret_pages[at - 1];
+		}
+		asked[at] = page_entry_count(entry);
+		ret_pages[at] = other;
+		count++;
+	}
+	return count;
+}
+
+static bool is_recent(const struct prefetch *prefetch, uint64_t page)
+{
+	for (uint32_t i = 0; i < PREFETCH_RECENT; i++)
+		if (prefetch->recent[i] == page + 1)
+			return true;
+	return false;
+}
+
+/* The distance at which the demands have come, this being the third; or 1 or -1 of neighbours. */
+static int64_t find_stride(const struct prefetch *prefetch, uint64_t page)
+{
+	for (uint32_t i = 1; i <= PREFETCH_RECENT; i++) {
+		uint64_t other = prefetch->recent[(prefetch->recent_next - i) % PREFETCH_RECENT];
+		int64_t stride = (int64_t)(page + 1 - other);
+
+		if (!other || !stride || llabs(stride) > PREFETCH_STRIDE_MAX)
+			continue;
+		if (llabs(stride) == 1 || is_recent(prefetch, page - (uint64_t)(2 * stride)))
+			return stride;
+	}
+	return 0;
+}
+
+/*
+ * Whether the demand belongs to the stream: behind its window, or, where a page of the window did
+ * not come or left too early, within. *ret_steps are those from the stream's last demand.
+ */
+static bool is_of(const struct prefetch_stream *stream, uint64_t page, int64_t *ret_steps)
+{
+	int64_t distance = (int64_t)(page - stream->last);
+	int64_t window;
+
+	if (!stream->stride || distance % stream->stride)
+		return false;
+	*ret_steps = distance / stream->stride;
+	window = (int64_t)(stream->end - stream->last) / stream->stride;
+	return *ret_steps > 0 && *ret_steps <= window + PREFETCH_SKIP_MAX;
+}
+
+static struct prefetch_stream *find_stream(struct prefetch *prefetch, uint64_t page,
+					   int64_t *ret_steps)
+{
+	for (uint32_t i = 0; i < PREFETCH_STREAMS; i++)
+		if (is_of(&prefetch->streams[i], page, ret_steps))
+			return &prefetch->streams[i];
+	return NULL;
+}
+
+/* The stream that was not asked for longest gives way; what it had fetched last is wasted. */
+static struct prefetch_stream *new_stream(struct prefetch *prefetch,
+					  struct prefetch_verdict *verdict)
+{
+	struct prefetch_stream *oldest = &prefetch->streams[0];
+
+	for (uint32_t i = 1; i < PREFETCH_STREAMS; i++)
+		if (prefetch->clock - prefetch->streams[i].age > prefetch->clock - oldest->age)
+			oldest = &prefetch->streams[i];
+	if (oldest->issued)
+		*verdict = (struct prefetch_verdict){ .source = oldest->source,
+						      .wasted = oldest->issued };
+	return oldest;
+}
+
+/* The stream's next window, from `page` on. */
+static void plan_window(const struct page_table *table, uint64_t page,
+			struct prefetch_stream *stream, struct prefetch_plan *plan)
+{
+	plan->source = stream->source =
+		llabs(stream->stride) == 1 ? PREFETCH_BY_STREAM : PREFETCH_BY_STRIDE;
+	stream->last = page;
+	for (uint32_t step = 0; step < stream->window; step++) {
+		page += (uint64_t)stream->stride;
+		if (is_far(table, page))
+			plan->pages[plan->count++] = page;
+	}
+	stream->end = page + (uint64_t)stream->stride;
+	stream->issued = plan->count;
+}
+
+/* Whole lines where it goes from page to page. */
+static void grow(struct prefetch_stream *stream, bool came_through)
+{
+	uint32_t window = came_through ? 2 * stream->window + 1 : stream->window / 2;
+
+	if (llabs(stream->stride) == 1)
+		window |= PREFETCH_LINE_PAGES - 1;
+	if (window > PREFETCH_PAGES_MAX)
+		window = PREFETCH_PAGES_MAX;
+	if (window < PREFETCH_WINDOW_FIRST)
+		window = PREFETCH_WINDOW_FIRST;
+	stream->window = window;
+}
+
+static void go_on(struct prefetch_stream *stream, int64_t steps, struct prefetch_verdict *verdict)
+{
+	bool came_through = steps > (int64_t)stream->window;
+	uint32_t used = stream->issued;
+
+	if (!came_through && used > (uint32_t)steps)
+		used = (uint32_t)steps;
+	*verdict = (struct prefetch_verdict){ .source = stream->source,
+					      .used = used,
+					      .wasted = stream->issued - used };
+	grow(stream, came_through);
+}
+
+/* The line of the demand, and behind it the stream that may come of it. */
+static void plan_line(const struct page_table *table, uint64_t page, struct prefetch_stream *stream,
+		      struct prefetch_plan *plan)
+{
+	uint64_t at = page % PREFETCH_LINE_PAGES;
+
+	plan->source = stream->source = PREFETCH_BY_LINE;
+	plan->count = prefetch_line(table, page, plan->pages);
+	stream->last = page;
+	stream->issued = plan->count;
+	stream->window = (uint32_t)(stream->stride > 0 ? PREFETCH_LINE_PAGES - 1 - at : at);
+	stream->end = page + (uint64_t)(stream->stride * (stream->window + 1));
+}
+
+static void begin(struct prefetch *prefetch, const struct page_table *table, uint64_t page,
+		  struct prefetch_plan *plan, struct prefetch_verdict *verdict)
+{
+	int64_t stride = find_stride(prefetch, page);
+	struct prefetch_stream *stream;
+
+	if (!stride)
+		return;
+	stream = new_stream(prefetch, verdict);
+	*stream = (struct prefetch_stream){ .stride = stride,
+					    .window = PREFETCH_WINDOW_FIRST,
+					    .age = prefetch->clock };
+	if (llabs(stride) == 1)
+		plan_line(table, page, stream, plan);
+	else
+		plan_window(table, page, stream, plan);
+}
+
+static void adapt(struct prefetch *prefetch, const struct page_table *table, uint64_t page,
+		  struct prefetch_plan *plan, struct prefetch_verdict *verdict)
+{
+	int64_t steps;
+	struct prefetch_stream *stream = find_stream(prefetch, page, &steps);
+
+	if (stream) {
+		stream->age = prefetch->clock;
+		go_on(stream, steps, verdict);
+		plan_window(table, page, stream, plan);
+	} else {
+		begin(prefetch, table, page, plan, verdict);
+	}
+	prefetch->recent[prefetch->recent_next++ % PREFETCH_RECENT] = page + 1;
+}
+
+/* A line proves right when one beside it is demanded. */
+static void take_line(struct prefetch *prefetch, const struct page_table *table, uint64_t page,
+		      struct prefetch_plan *plan, struct prefetch_verdict *verdict)
+{
+	uint64_t line = page / PREFETCH_LINE_PAGES;
+	struct prefetch_stream *stream = NULL;
+
+	for (uint32_t i = 0; i < PREFETCH_STREAMS && !stream; i++)
+		if (prefetch->streams[i].stride &&
+		    llabs((int64_t)(line - prefetch->streams[i].last / PREFETCH_LINE_PAGES)) <= 1)
+			stream = &prefetch->streams[i];
+	if (stream)
+		*verdict = (struct prefetch_verdict){ .source = PREFETCH_BY_LINE,
+						      .used = stream->issued };
+	else
+		stream = new_stream(prefetch, verdict);
+	*stream = (struct prefetch_stream){ .stride = 1, .age = prefetch->clock };
+	plan_line(table, page, stream, plan);
+}
+
+void prefetch_demand(struct prefetch *prefetch, const struct page_table *table, uint64_t page,
+		     struct prefetch_plan *ret_plan, struct prefetch_verdict *ret_verdict)
+{
+	*ret_verdict = (struct prefetch_verdict){ 0 };
+	ret_plan->count = 0;
+	prefetch->clock++;
+	if (prefetch->mode == PREFETCH_LINE)
+		take_line(prefetch, table, page, ret_plan, ret_verdict);
+	else if (prefetch->mode == PREFETCH_ADAPTIVE)
+		adapt(prefetch, table, page, ret_plan, ret_verdict);
+}
