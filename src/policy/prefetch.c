@@ -6,7 +6,9 @@
 #define PREFETCH_WINDOW_FIRST 4u
 #define PREFETCH_STRIDE_MAX 512 /* pages: 2 MiB, past which a walk has few steps */
 /* Steps that a demand may be ahead of a window: pages between were local. */
-#define PREFETCH_SKIP_MAX 32
+#define PREFETCH_SKIP_MAX 8
+/* Demands after which a stream that none of them continued is over. */
+#define PREFETCH_AGE_MAX 1024
 
 void prefetch_init(struct prefetch *prefetch, enum prefetch_mode mode)
 {
@@ -19,10 +21,13 @@ static bool is_far(const struct page_table *table, uint64_t page)
 	       page_entry_state(page_table_peek(table, page)) == PAGE_FAR;
 }
 
-uint32_t prefetch_line(const struct page_table *table, uint64_t page,
-		       uint64_t ret_pages[PREFETCH_LINE_PAGES])
+#define NO_PAGE UINT64_MAX
+
+/* The line's far pages without `page`. */
+static uint32_t list_line(const struct page_table *table, uint64_t line, uint64_t page,
+			  uint64_t ret_pages[PREFETCH_LINE_PAGES])
 {
-	uint64_t first = page - page % PREFETCH_LINE_PAGES;
+	uint64_t first = line * PREFETCH_LINE_PAGES;
 	uint32_t asked[PREFETCH_LINE_PAGES], count = 0;
 
 	for (uint64_t other = first; other < first + PREFETCH_LINE_PAGES; other++) {
@@ -40,6 +45,18 @@ uint32_t prefetch_line(const struct page_table *table, uint64_t page,
 		count++;
 	}
 	return count;
+}
+
+uint32_t prefetch_line(const struct page_table *table, uint64_t page,
+		       uint64_t ret_pages[PREFETCH_LINE_PAGES])
+{
+	return list_line(table, page / PREFETCH_LINE_PAGES, page, ret_pages);
+}
+
+uint32_t prefetch_whole_line(const struct page_table *table, uint64_t line,
+			     uint64_t ret_pages[PREFETCH_LINE_PAGES])
+{
+	return list_line(table, line, NO_PAGE, ret_pages);
 }
 
 static bool is_recent(const struct prefetch *prefetch, uint64_t page)
@@ -84,9 +101,13 @@ static bool is_of(const struct prefetch_stream *stream, uint64_t page, int64_t *
 static struct prefetch_stream *find_stream(struct prefetch *prefetch, uint64_t page,
 					   int64_t *ret_steps)
 {
-	for (uint32_t i = 0; i < PREFETCH_STREAMS; i++)
-		if (is_of(&prefetch->streams[i], page, ret_steps))
-			return &prefetch->streams[i];
+	for (uint32_t i = 0; i < PREFETCH_STREAMS; i++) {
+		struct prefetch_stream *stream = &prefetch->streams[i];
+
+		if (prefetch->clock - stream->age <= PREFETCH_AGE_MAX &&
+		    is_of(stream, page, ret_steps))
+			return stream;
+	}
 	return NULL;
 }
 
@@ -121,18 +142,19 @@ static void plan_window(const struct page_table *table, uint64_t page,
 	stream->issued = plan->count;
 }
 
-/* Whole lines where it goes from page to page. */
-static void grow(struct prefetch_stream *stream, bool came_through)
+/*
+ * Twice as far, in whole lines where it goes from page to page; half as far when pages of the
+ * window did not stay until their turn, and then not at all.
+ */
+static uint32_t next_window(const struct prefetch_stream *stream, bool came_through)
 {
 	uint32_t window = came_through ? 2 * stream->window + 1 : stream->window / 2;
 
+	if (window < PREFETCH_WINDOW_FIRST)
+		return came_through ? PREFETCH_WINDOW_FIRST : 0;
 	if (llabs(stream->stride) == 1)
 		window |= PREFETCH_LINE_PAGES - 1;
-	if (window > PREFETCH_PAGES_MAX)
-		window = PREFETCH_PAGES_MAX;
-	if (window < PREFETCH_WINDOW_FIRST)
-		window = PREFETCH_WINDOW_FIRST;
-	stream->window = window;
+	return window < PREFETCH_PAGES_MAX ? window : PREFETCH_PAGES_MAX;
 }
 
 static void go_on(struct prefetch_stream *stream, int64_t steps, struct prefetch_verdict *verdict)
@@ -145,7 +167,7 @@ static void go_on(struct prefetch_stream *stream, int64_t steps, struct prefetch
 	*verdict = (struct prefetch_verdict){ .source = stream->source,
 					      .used = used,
 					      .wasted = stream->issued - used };
-	grow(stream, came_through);
+	stream->window = next_window(stream, came_through);
 }
 
 /* The line of the demand, and behind it the stream that may come of it. */
@@ -190,6 +212,8 @@ static void adapt(struct prefetch *prefetch, const struct page_table *table, uin
 		stream->age = prefetch->clock;
 		go_on(stream, steps, verdict);
 		plan_window(table, page, stream, plan);
+		if (!stream->window)
+			*stream = (struct prefetch_stream){ 0 };
 	} else {
 		begin(prefetch, table, page, plan, verdict);
 	}

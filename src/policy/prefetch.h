@@ -80,6 +80,13 @@ void prefetch_init(struct prefetch *prefetch, enum prefetch_mode mode);
 uint32_t prefetch_line(const struct page_table *table, uint64_t page,
 		       uint64_t ret_pages[PREFETCH_LINE_PAGES]);
 
+/*
+ * The same of line `line` (pages 8 * line to 8 * line + 7) for one who sees that the line was read,
+ * but not for which page: all far pages of it, at most 8.
+ */
+uint32_t prefetch_whole_line(const struct page_table *table, uint64_t line,
+			     uint64_t ret_pages[PREFETCH_LINE_PAGES]);
+
 /* The program demands `page`, which is far. Fills the plan, and what is known now of earlier ones.
  */
 void prefetch_demand(struct prefetch *prefetch, const struct page_table *table, uint64_t page,
