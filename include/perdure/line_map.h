@@ -9,8 +9,8 @@
  *
  * A page is 64 lines of 64 bytes, 4096 bytes; pages and lines are counted from 0 at the beginning
  * of the area. Above the bitmap of lines stand a bit a page and a bit for 512 pages, each the OR of
- * what is below it. The map takes 8 bytes a page and its summaries a sixty-fourth of that; memory that was
- * never set in is not touched.
+ * what is below it. The map takes 8 bytes a page, its summaries a sixty-fourth of that; what was
+ * never set in a large map takes address space only.
  *
  * The caller tells what was changed; the map does not find it out. Tracking cache lines by such a
  * hierarchy is described in US 11,880,309; see PATENTS.md of the project.

@@ -25,6 +25,21 @@ version=$(PKG_CONFIG_PATH=$(dirname "$pc") pkg-config --modversion perdure)
 printf '#include <perdure/version.h>\nint main(void) { return PERDURE_VERSION_MAJOR; }\n' |
 	cc -I"$prefix/include" -x c - -o "$WORK/a.out" || fail "the header"
 
+# The example of a man page, built against what is installed and nothing else.
+sed '1,/^```$/d; /^```$/,$d' "$SOURCE_ROOT/man/pd_line_map.3.scd" > "$WORK/example.c"
+flags=$(PKG_CONFIG_PATH=$(dirname "$pc") PKG_CONFIG_SYSROOT_DIR="$WORK/stage" \
+	pkg-config --cflags --libs perdure) || fail "pkg-config"
+cc -Wall -Wextra -Werror "$WORK/example.c" -o "$WORK/example" $flags || fail "with $flags"
+LD_LIBRARY_PATH=$(dirname "$(dirname "$pc")") "$WORK/example" || fail "the example of pd_line_map(3)"
+library=$(find "$prefix" -name libperdure.so)
+needed=$(readelf -d "$library" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
+[ "$needed" = libc.so.6 ] || fail "libperdure needs $needed"
+names=$(nm -D --defined-only "$library" | sed 's/.* //' | grep -v '^pd_') && fail "exports $names"
+if command -v c++ > "$WORK/out"; then
+	echo '#include <perdure/line_map.h>' | c++ -I"$prefix/include" -x c++ -fsyntax-only - ||
+		fail "the header in C++"
+fi
+
 for page in "$SOURCE_ROOT"/man/*.scd; do
 	name=$(basename "$page" .scd)
 	[ -s "$prefix/share/man/man${name##*.}/$name" ] || fail "no man page $name"
