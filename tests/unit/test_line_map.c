@@ -2,20 +2,17 @@
 #include "memory/line_map.h"
 
 #include <check.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/random.h"
+#include "line_map_fixture.h"
 #include "suite.h"
 
-/* Lines of a map, and the accesses to each level: the tests' form of a small and a large memory. */
+/* The accesses to each level: what a small and a large memory would see. */
 struct counts {
 	uint64_t accesses[LINE_MAP_LEVELS][2];
 };
-
-static struct line_map map;
 
 static void count_access(void *context, enum line_map_level level, uint64_t word,
 			 enum line_map_access access)
@@ -42,58 +39,6 @@ static uint64_t reads_of(const struct counts *counts)
 	for (int level = 0; level < LINE_MAP_LEVELS; level++)
 		reads += counts->accesses[level][LINE_MAP_READ];
 	return reads;
-}
-
-static void *zeroed(size_t bytes)
-{
-	void *memory = NULL;
-
-	bytes += LINE_MAP_ALIGNMENT;
-	ck_assert(!posix_memalign(&memory, LINE_MAP_ALIGNMENT, bytes));
-	memset(memory, 0, bytes);
-	return memory;
-}
-
-static struct line_map make(uint64_t page_count)
-{
-	struct line_map made;
-
-	line_map_init(&made, zeroed(line_map_summary_bytes(page_count)),
-		      zeroed(line_map_lines_bytes(page_count)), page_count);
-	return made;
-}
-
-static void destroy(struct line_map *which)
-{
-	free(which->words[LINE_MAP_PAGES]);
-	free(which->words[LINE_MAP_LINES]);
-}
-
-static bool bit_of(enum line_map_level level, uint64_t index)
-{
-	return map.words[level][index / 64] >> index % 64 & 1;
-}
-
-/* L1: with no call under way each level is exactly the OR of the one below. */
-static bool levels_agree(void)
-{
-	uint64_t groups = (map.page_count + LINE_MAP_GROUP_PAGES - 1) / LINE_MAP_GROUP_PAGES;
-
-	for (uint64_t group = 0; group < groups; group++) {
-		bool is_changed = false;
-
-		for (uint64_t i = 0; i < LINE_MAP_GROUP_PAGES; i++) {
-			uint64_t page = group * LINE_MAP_GROUP_PAGES + i;
-			bool lines = page < map.page_count && map.words[LINE_MAP_LINES][page];
-
-			if (bit_of(LINE_MAP_PAGES, page) != lines)
-				return false;
-			is_changed |= lines;
-		}
-		if (bit_of(LINE_MAP_GROUPS, group) != is_changed)
-			return false;
-	}
-	return true;
 }
 
 static uint64_t bits_in(enum line_map_level level, uint64_t words)
@@ -331,128 +276,6 @@ START_TEST(test_merge_is_the_or_and_keeps_the_other)
 }
 END_TEST
 
-#define STRESS_SETTERS 3
-#define STRESS_PAGES 1100 /* three groups, and few enough that takers and setters meet */
-#define STRESS_ROUNDS 30
-#define STRESS_ROUND_STORES 4000
-
-static _Atomic uint64_t data[STRESS_PAGES * 64], copy[STRESS_PAGES * 64];
-static _Atomic uint32_t running;
-static pthread_barrier_t barrier;
-
-/* Each setter has lines of its own in every page, so that its stores need no atomic addition. */
-static void *setter(void *argument)
-{
-	uint64_t id = (uint64_t)(uintptr_t)argument;
-	struct random_source random = random_from_seed(id);
-
-	for (uint64_t round = 0; round < STRESS_ROUNDS; round++) {
-		/* At times on one page only, at times on all: contention, and summaries that turn.
-		 */
-		uint64_t pages = round % 3 ? STRESS_PAGES : 1 + round % 2;
-
-		pthread_barrier_wait(&barrier);
-		for (uint64_t i = 1; i <= STRESS_ROUND_STORES; i++) {
-			uint64_t line = random_below(&random, pages) * 64 +
-					random_below(&random, 21) * STRESS_SETTERS + id;
-
-			atomic_store_explicit(&data[line], round << 32 | i, memory_order_relaxed);
-			line_map_set_line(&map, line);
-		}
-		atomic_fetch_sub(&running, 1);
-		pthread_barrier_wait(&barrier);
-	}
-	return NULL;
-}
-
-static void copy_changed(void)
-{
-	for (uint64_t page = line_map_next(&map, 0); page != LINE_MAP_NONE;
-	     page = line_map_next(&map, page + 1)) {
-		uint64_t mask = line_map_take(&map, page);
-
-		for (; mask; mask &= mask - 1) {
-			uint64_t line = page * 64 + (uint64_t)__builtin_ctzll(mask);
-
-			copy[line] = atomic_load_explicit(&data[line], memory_order_relaxed);
-		}
-	}
-}
-
-/* M3.6: what the scanner copied, line by line, equals what setters stored meanwhile. */
-START_TEST(test_m3_6_no_change_is_lost_to_a_racing_scan)
-{
-	pthread_t threads[STRESS_SETTERS];
-
-	map = make(STRESS_PAGES);
-	running = STRESS_SETTERS;
-	pthread_barrier_init(&barrier, NULL, STRESS_SETTERS + 1);
-	for (uintptr_t i = 0; i < STRESS_SETTERS; i++)
-		ck_assert(!pthread_create(&threads[i], NULL, setter, (void *)i));
-	for (int round = 0; round < STRESS_ROUNDS; round++) {
-		pthread_barrier_wait(&barrier);
-		while (running)
-			copy_changed();
-		copy_changed(); /* L2: all sets have returned */
-		ck_assert(!memcmp(copy, data, sizeof(data)));
-		ck_assert(levels_agree());
-		ck_assert_uint_eq(line_map_count(&map), 0);
-		running = STRESS_SETTERS;
-		pthread_barrier_wait(&barrier);
-	}
-	for (int i = 0; i < STRESS_SETTERS; i++)
-		pthread_join(threads[i], NULL);
-	pthread_barrier_destroy(&barrier);
-	destroy(&map);
-}
-END_TEST
-
-#define LITMUS_ROUNDS 20000
-#define LITMUS_STORES 4
-
-static _Alignas(64) _Atomic uint64_t stored_round;
-static _Alignas(64) _Atomic uint64_t seen_round;
-static _Alignas(64) _Atomic uint64_t value;
-
-static void *litmus_setter(void *unused)
-{
-	for (uint64_t round = 1; round <= LITMUS_ROUNDS; round++) {
-		for (uint64_t i = 0; i < LITMUS_STORES; i++) {
-			atomic_store_explicit(&value, round * LITMUS_STORES + i,
-					      memory_order_relaxed);
-			line_map_set(&map, 0, 1);
-		}
-		atomic_store_explicit(&stored_round, round, memory_order_release);
-		while (atomic_load_explicit(&seen_round, memory_order_acquire) != round)
-			sched_yield();
-	}
-	return NULL;
-}
-
-/*
- * M3.6, where the line is set already and nothing is written: a store that is still on its way when
- * the set bit is seen must not be missed by the taker of that bit (L5).
- */
-START_TEST(test_m3_6_a_store_under_a_set_bit_is_not_missed)
-{
-	uint64_t copied = 0, round;
-	pthread_t thread;
-
-	map = make(1);
-	ck_assert(!pthread_create(&thread, NULL, litmus_setter, NULL));
-	do {
-		round = atomic_load_explicit(&stored_round, memory_order_acquire);
-		if (line_map_take(&map, 0))
-			copied = atomic_load_explicit(&value, memory_order_relaxed);
-		if (round != seen_round)
-			ck_assert_uint_eq(copied, round * LITMUS_STORES + LITMUS_STORES - 1);
-		atomic_store_explicit(&seen_round, round, memory_order_release);
-	} while (round < LITMUS_ROUNDS);
-	pthread_join(thread, NULL);
-	destroy(&map);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("line_map");
@@ -465,8 +288,6 @@ int main(void)
 	tcase_add_test(tcase, test_m3_4_each_level_is_the_or_of_the_one_below);
 	tcase_add_test(tcase, test_m3_5_scan_costs_what_is_changed);
 	tcase_add_test(tcase, test_m3_control_flat_bitmap);
-	tcase_add_test(tcase, test_m3_6_no_change_is_lost_to_a_racing_scan);
-	tcase_add_test(tcase, test_m3_6_a_store_under_a_set_bit_is_not_missed);
 	tcase_add_loop_test(tcase, test_random_steps_match_an_array, 0, 8);
 	tcase_add_test(tcase, test_merge_is_the_or_and_keeps_the_other);
 	suite_add_tcase(suite, tcase);
