@@ -63,6 +63,13 @@ def _fault_lines(medians):
         yield f"{row:36}{cells}{found['far_a_second']:11.0f}"
 
 
+def _line_lines(phases):
+    yield "Line map (ns, µs) and changed lines of a page (ns), with the bytes kept for it"
+    for phase, found in phases.items():
+        yield f"{phase:36}" + "  ".join(f"{metric} {value:.5g}" for metric, value in found.items()
+                                        if metric not in ("n", "changed", "pages"))
+
+
 def _redis_lines(redis):
     yield "redis-benchmark, requests a second"
     for key, by_server in redis.items():
@@ -73,8 +80,10 @@ def paging_table(medians, redis, missing):
     lines = []
     if any("touch" in phases for phases in medians.values()):
         lines += [*_workload_lines(medians), ""]
-    if medians:
+    if medians.keys() - {"lines"}:
         lines += [*_fault_lines(medians), ""]
+    if "lines" in medians:
+        lines += [*_line_lines(medians["lines"]), ""]
     if redis:
         lines += [*_redis_lines(redis), ""]
     lines += [f"{row}: {reason}" for row, reason in missing.items()]

@@ -9,6 +9,10 @@ RANDOM_MAX = 0.7
 SCALING_MIN = 1.6
 OVERHEAD_MAX = 0.03
 METADATA_MAX = 0.01
+LINE_SET_NS_MAX = 10
+SCAN_CLEAN_US_MAX = 20
+SCAN_GROWTH_MAX = 1.5
+SCAN_FEW, SCAN_ALL = 512, 262144
 THREADS = (1, 2, 4)
 SWAPS = ("zram, cluster 0", "zram, cluster 3", "ext4 file, cluster 0", "ext4 file, cluster 3")
 
@@ -113,10 +117,28 @@ def _metadata_targets(medians):
     return [_verdict("metadata over region", _ratio(metadata, region), METADATA_MAX, True, words)]
 
 
+def _line_targets(medians):
+    if "lines" not in medians:
+        return
+    new, again, flat = (_value(medians, "lines", "set", metric)
+                        for metric in ("new_ns", "again_ns", "flat_new_ns"))
+    yield _verdict("line map, set of a line over 10 ns", max(new, again) / LINE_SET_NS_MAX, 1.0,
+                   True, f"{new:.1f} ns, set again {again:.1f} ns, flat bitmap {flat:.1f} ns")
+    clean, flat = (_value(medians, "lines", "scan clean", metric) for metric in ("us", "flat_us"))
+    yield _verdict("line map, scan of 1 GiB unchanged over 20 µs", clean / SCAN_CLEAN_US_MAX, 1.0,
+                   True, f"{clean:.2f} µs, flat bitmap {flat:.0f} µs")
+    few, all_pages = (_value(medians, "lines", f"scan {count} changed", "us") * 1000 / count
+                      for count in (SCAN_FEW, SCAN_ALL))
+    yield _verdict("line map, a changed page's part of a scan, all over few changed",
+                   all_pages / few, SCAN_GROWTH_MAX, True,
+                   f"{all_pages:.1f} ns with {SCAN_ALL} changed, {few:.1f} ns with {SCAN_FEW}")
+
+
 def judge(medians, redis):
     """`medians`: row, phase, metric to number. `redis`: "SET -P 1" to server to requests/s."""
     return [*_floor_targets(medians), *_pinning_targets(medians), *_swap_targets(medians),
-            *_scaling_targets(medians), *_overhead_targets(redis), *_metadata_targets(medians)]
+            *_scaling_targets(medians), *_overhead_targets(redis), *_metadata_targets(medians),
+            *_line_targets(medians)]
 
 
 def line(verdict):
