@@ -19,5 +19,6 @@ int cmd_run(int argc, char **argv);
 int cmd_node(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_top(int argc, char **argv);
+int cmd_model(int argc, char **argv);
 
 #endif

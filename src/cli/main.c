@@ -18,6 +18,7 @@ static const struct command {
 	{ "node", cmd_node, "lend this host's memory to others" },
 	{ "status", cmd_status, "what every running `perdure run` holds, and where" },
 	{ "top", cmd_top, "the same, refreshed" },
+	{ "model", cmd_model, "a modelled coherent machine on a recorded memory trace" },
 	{ "version", cmd_version, "print the version" },
 	{ "help", cmd_help, "print this text" },
 };
