@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The elements of M3 on the modelled interconnect; methods.md names each by its test. */
+/* The elements of M3 on the modelled interconnect; docs/methods.md names each by its test. */
 
 #include "base/random.h"
 #include "model_fixture.h"
@@ -14,7 +14,7 @@ static uint64_t word_of(enum line_map_level level, uint64_t word)
 }
 
 /* M3.1: a line that becomes modified is set; stores to a modified line do nothing. */
-START_TEST(test_only_changes_of_state_act)
+START_TEST(m3_1_only_changes_of_state_act)
 {
 	const struct model_counts *counts = &model.bus.counts;
 	uint64_t upgrades;
@@ -40,7 +40,7 @@ START_TEST(test_only_changes_of_state_act)
 END_TEST
 
 /* A line that was written back and is stored to again is known: counted, and nothing is written. */
-START_TEST(test_a_repeated_change_does_nothing)
+START_TEST(m3_1_a_repeated_change_does_nothing)
 {
 	struct model_tracking before;
 
@@ -59,7 +59,7 @@ START_TEST(test_a_repeated_change_does_nothing)
 END_TEST
 
 /* M3.2: one change sets one bit of each level, by address. */
-START_TEST(test_one_change_sets_one_bit_of_each_level)
+START_TEST(m3_2_one_change_sets_one_bit_of_each_level)
 {
 	uint32_t page = 1234, line = 17;
 
@@ -76,7 +76,7 @@ START_TEST(test_one_change_sets_one_bit_of_each_level)
 END_TEST
 
 /* M3.3: summaries and the bitmap's cache are in fast memory; only what misses there is slow. */
-START_TEST(test_fast_and_slow_accesses_are_counted)
+START_TEST(m3_3_fast_and_slow_accesses_are_counted)
 {
 	struct model_tracking *tracking = &model.bus.counts.hierarchy;
 
@@ -100,7 +100,7 @@ START_TEST(test_fast_and_slow_accesses_are_counted)
 END_TEST
 
 /* The sizes: what must be fast is a small part of what may be slow. */
-START_TEST(test_the_fast_memory_is_small)
+START_TEST(m3_3_the_fast_memory_is_small)
 {
 	uint64_t pages = 1 << 18; /* 1 GiB */
 
@@ -147,7 +147,7 @@ static void check_each_level_is_the_or(void)
 }
 
 /* M3.4: the invariants, after every so many random references with evictions and scans. */
-START_TEST(test_invariants_hold)
+START_TEST(m3_4_invariants_hold)
 {
 	struct random_source random = random_from_seed((uint64_t)_i);
 	struct model_config config = fixture_config();
@@ -176,7 +176,7 @@ END_TEST
  * The control: were a lone reader granted a line exclusive, its first store would be silent, and
  * the map would not know.
  */
-START_TEST(test_granted_exclusive_changes_are_missed)
+START_TEST(m3_control_granted_exclusive_changes_are_missed)
 {
 	struct model_config config = fixture_config();
 
@@ -222,7 +222,7 @@ static void scan_with(uint32_t dirty_pages, struct model_tracking *ret_hierarchy
 }
 
 /* M3.5: a scan costs what is modified; the flat bitmap, the control, what there is. */
-START_TEST(test_a_scan_costs_what_is_modified)
+START_TEST(m3_5_a_scan_costs_what_is_modified)
 {
 	struct model_tracking none[2], one[2], many[2];
 
@@ -243,7 +243,7 @@ START_TEST(test_a_scan_costs_what_is_modified)
 END_TEST
 
 /* M3.6: after a scan the next store is a change again, however often and between which cores. */
-START_TEST(test_clearing_loses_no_change)
+START_TEST(m3_6_clearing_loses_no_change)
 {
 	struct random_source random = random_from_seed(5);
 	struct model_config config = fixture_config();
@@ -270,7 +270,7 @@ START_TEST(test_clearing_loses_no_change)
 END_TEST
 
 /* The use: a page of which one line was changed sends back 64 bytes, and 4096 at page grain. */
-START_TEST(test_lines_are_sent_back_not_pages)
+START_TEST(m3_lines_are_sent_back_not_pages)
 {
 	fixture_begin(fixture_config());
 	for (uint32_t page = 0; page < 100; page++)
@@ -296,16 +296,16 @@ int main(void)
 	Suite *suite = suite_create("model_lines");
 	TCase *tcase = tcase_create("model_lines");
 
-	tcase_add_test(tcase, test_only_changes_of_state_act);
-	tcase_add_test(tcase, test_a_repeated_change_does_nothing);
-	tcase_add_test(tcase, test_one_change_sets_one_bit_of_each_level);
-	tcase_add_test(tcase, test_fast_and_slow_accesses_are_counted);
-	tcase_add_test(tcase, test_the_fast_memory_is_small);
-	tcase_add_loop_test(tcase, test_invariants_hold, 0, 6);
-	tcase_add_test(tcase, test_granted_exclusive_changes_are_missed);
-	tcase_add_test(tcase, test_a_scan_costs_what_is_modified);
-	tcase_add_test(tcase, test_clearing_loses_no_change);
-	tcase_add_test(tcase, test_lines_are_sent_back_not_pages);
+	tcase_add_test(tcase, m3_1_only_changes_of_state_act);
+	tcase_add_test(tcase, m3_1_a_repeated_change_does_nothing);
+	tcase_add_test(tcase, m3_2_one_change_sets_one_bit_of_each_level);
+	tcase_add_test(tcase, m3_3_fast_and_slow_accesses_are_counted);
+	tcase_add_test(tcase, m3_3_the_fast_memory_is_small);
+	tcase_add_loop_test(tcase, m3_4_invariants_hold, 0, 6);
+	tcase_add_test(tcase, m3_control_granted_exclusive_changes_are_missed);
+	tcase_add_test(tcase, m3_5_a_scan_costs_what_is_modified);
+	tcase_add_test(tcase, m3_6_clearing_loses_no_change);
+	tcase_add_test(tcase, m3_lines_are_sent_back_not_pages);
 	tcase_set_timeout(tcase, 60);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The elements of M1 on the modelled interconnect; methods.md names each by its test. */
+/* The elements of M1 on the modelled interconnect; docs/methods.md names each by its test. */
 
 #include "base/random.h"
 #include "model_fixture.h"
@@ -24,7 +24,7 @@ static uint32_t pages_here(void)
 }
 
 /* M1.1: what is here is bounded; what is not comes from the other host, and is what was stored. */
-START_TEST(test_local_memory_is_a_bounded_cache)
+START_TEST(m1_1_local_memory_is_a_bounded_cache)
 {
 	fixture_begin(config_of(MODEL_LINE));
 	for (uint32_t round = 0; round < 2; round++) {
@@ -41,7 +41,7 @@ START_TEST(test_local_memory_is_a_bounded_cache)
 END_TEST
 
 /* M1.2: the read of a line of the page table is what starts fetches, by its address alone. */
-START_TEST(test_a_read_of_a_table_line_is_detected)
+START_TEST(m1_2_a_read_of_a_table_line_is_detected)
 {
 	fixture_begin(config_of(MODEL_LINE));
 	fixture_all_far();
@@ -56,7 +56,7 @@ START_TEST(test_a_read_of_a_table_line_is_detected)
 }
 END_TEST
 
-START_TEST(test_without_the_policy_nothing_starts)
+START_TEST(m1_control_without_the_policy_nothing_starts)
 {
 	fixture_begin(config_of(MODEL_NONE));
 	fixture_all_far();
@@ -67,7 +67,7 @@ START_TEST(test_without_the_policy_nothing_starts)
 END_TEST
 
 /* M1.3: an access to a data line starts nothing; to a page that is away, its own fetch only. */
-START_TEST(test_a_data_line_starts_nothing)
+START_TEST(m1_3_a_data_line_starts_nothing)
 {
 	fixture_begin(config_of(MODEL_LINE));
 	fixture_load(16); /* its first touch: the page is here, and everything else is empty */
@@ -84,7 +84,7 @@ START_TEST(test_a_data_line_starts_nothing)
 }
 END_TEST
 
-START_TEST(test_only_far_entries_of_the_line_are_fetched)
+START_TEST(m1_3_only_far_entries_of_the_line_are_fetched)
 {
 	fixture_begin(config_of(MODEL_LINE));
 	fixture_load(9); /* here */
@@ -106,7 +106,7 @@ START_TEST(test_only_far_entries_of_the_line_are_fetched)
 END_TEST
 
 /* M1.4: after a touch of one page, the other seven are here before they are asked for. */
-START_TEST(test_pages_are_here_before_they_are_asked_for)
+START_TEST(m1_4_pages_are_here_before_they_are_asked_for)
 {
 	uint64_t wait_ns;
 
@@ -128,7 +128,7 @@ START_TEST(test_pages_are_here_before_they_are_asked_for)
 END_TEST
 
 /* Asked for while it is under way, a prefetch is used and late. */
-START_TEST(test_late_is_told_from_in_time)
+START_TEST(m1_4_late_is_told_from_in_time)
 {
 	fixture_begin(config_of(MODEL_LINE));
 	fixture_all_far();
@@ -141,7 +141,7 @@ START_TEST(test_late_is_told_from_in_time)
 END_TEST
 
 /* M1.5: fetches start in the order of the accesses that the device saw. */
-START_TEST(test_fetches_start_in_order_of_accesses)
+START_TEST(m1_5_fetches_start_in_order_of_accesses)
 {
 	static const uint32_t order[] = { 45, 40, 47, 42, 41, 43, 44, 46 };
 	static const uint32_t accesses[] = { 20, 5, 9, 5, 5, 50, 4, 13 };
@@ -184,7 +184,7 @@ static struct model_counts touch_all_twice(struct model_config config)
 }
 
 /* M1.6: all page tables are in the device's memory; were they not, it would see nothing. */
-START_TEST(test_all_page_tables_are_in_the_device)
+START_TEST(m1_6_all_page_tables_are_in_the_device)
 {
 	struct model_config config = config_of(MODEL_LINE);
 	struct model_counts counts = touch_all_twice(config), control;
@@ -202,7 +202,7 @@ START_TEST(test_all_page_tables_are_in_the_device)
 END_TEST
 
 /* The controls: without prefetch, and by address, which scattered frames make useless. */
-START_TEST(test_adjacency_does_not_explain_the_gain)
+START_TEST(m1_control_adjacency_does_not_explain_the_gain)
 {
 	struct model_config ordered = config_of(MODEL_NEXT);
 	struct model_counts none = touch_all_twice(config_of(MODEL_NONE));
@@ -221,7 +221,7 @@ START_TEST(test_adjacency_does_not_explain_the_gain)
 END_TEST
 
 /* The program's result equals the all-local run's, whatever is fetched, dropped and sent back. */
-START_TEST(test_the_result_is_that_of_the_all_local_run)
+START_TEST(m1_the_result_is_that_of_the_all_local_run)
 {
 	struct model_config config = config_of((enum model_policy)(_i % 3));
 	struct random_source random = random_from_seed((uint64_t)_i);
@@ -249,17 +249,17 @@ int main(void)
 	Suite *suite = suite_create("model_prefetch");
 	TCase *tcase = tcase_create("model_prefetch");
 
-	tcase_add_test(tcase, test_local_memory_is_a_bounded_cache);
-	tcase_add_test(tcase, test_a_read_of_a_table_line_is_detected);
-	tcase_add_test(tcase, test_without_the_policy_nothing_starts);
-	tcase_add_test(tcase, test_a_data_line_starts_nothing);
-	tcase_add_test(tcase, test_only_far_entries_of_the_line_are_fetched);
-	tcase_add_test(tcase, test_pages_are_here_before_they_are_asked_for);
-	tcase_add_test(tcase, test_late_is_told_from_in_time);
-	tcase_add_test(tcase, test_fetches_start_in_order_of_accesses);
-	tcase_add_test(tcase, test_all_page_tables_are_in_the_device);
-	tcase_add_test(tcase, test_adjacency_does_not_explain_the_gain);
-	tcase_add_loop_test(tcase, test_the_result_is_that_of_the_all_local_run, 0, 6);
+	tcase_add_test(tcase, m1_1_local_memory_is_a_bounded_cache);
+	tcase_add_test(tcase, m1_2_a_read_of_a_table_line_is_detected);
+	tcase_add_test(tcase, m1_control_without_the_policy_nothing_starts);
+	tcase_add_test(tcase, m1_3_a_data_line_starts_nothing);
+	tcase_add_test(tcase, m1_3_only_far_entries_of_the_line_are_fetched);
+	tcase_add_test(tcase, m1_4_pages_are_here_before_they_are_asked_for);
+	tcase_add_test(tcase, m1_4_late_is_told_from_in_time);
+	tcase_add_test(tcase, m1_5_fetches_start_in_order_of_accesses);
+	tcase_add_test(tcase, m1_6_all_page_tables_are_in_the_device);
+	tcase_add_test(tcase, m1_control_adjacency_does_not_explain_the_gain);
+	tcase_add_loop_test(tcase, m1_the_result_is_that_of_the_all_local_run, 0, 6);
 	tcase_set_timeout(tcase, 60);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);

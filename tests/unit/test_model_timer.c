@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The elements of M2 on the modelled interconnect; methods.md names each by its test. */
+/* The elements of M2 on the modelled interconnect; docs/methods.md names each by its test. */
 
 #include <errno.h>
 
@@ -24,7 +24,7 @@ static struct model_config config_of(enum model_policy policy, uint64_t timer_ns
 }
 
 /* M2.1: each timer starts with its fetch, not with the access that waits for it. */
-START_TEST(test_the_timer_starts_with_the_fetch)
+START_TEST(m2_1_the_timer_starts_with_the_fetch)
 {
 	uint64_t started_ns;
 
@@ -44,7 +44,7 @@ START_TEST(test_the_timer_starts_with_the_fetch)
 END_TEST
 
 /* M2.2: in time, the page is stored and present; no fault is taken. */
-START_TEST(test_in_time_the_page_is_stored_and_present)
+START_TEST(m2_2_in_time_the_page_is_stored_and_present)
 {
 	fixture_begin(config_of(MODEL_LINE, 40000));
 	fixture_all_far();
@@ -66,7 +66,7 @@ END_TEST
  * M2.3: not in time, the entry is not present, no TLB and no cache says otherwise, and the access
  * takes the ordinary path, which returns the right bytes.
  */
-START_TEST(test_expired_the_entry_is_not_present)
+START_TEST(m2_3_expired_the_entry_is_not_present)
 {
 	uint64_t line;
 
@@ -93,7 +93,7 @@ START_TEST(test_expired_the_entry_is_not_present)
 END_TEST
 
 /* The bytes that the ordinary path returns are compared: were they old, it would be counted. */
-START_TEST(test_old_bytes_would_be_noticed)
+START_TEST(m2_3_old_bytes_would_be_noticed)
 {
 	fixture_begin(config_of(MODEL_LINE, 1000));
 	fixture_all_far();
@@ -106,7 +106,7 @@ START_TEST(test_old_bytes_would_be_noticed)
 END_TEST
 
 /* M2.4: what arrives after the timer is dropped; the page is as absent as before. */
-START_TEST(test_a_late_arrival_is_never_made_present)
+START_TEST(m2_4_a_late_arrival_is_never_made_present)
 {
 	fixture_begin(config_of(MODEL_LINE, 1000));
 	fixture_all_far();
@@ -128,7 +128,7 @@ START_TEST(test_a_late_arrival_is_never_made_present)
 END_TEST
 
 /* The page that the ordinary path brought meanwhile is not replaced by the late bytes. */
-START_TEST(test_a_late_arrival_does_not_touch_a_page_that_is_back)
+START_TEST(m2_4_a_late_arrival_does_not_touch_a_page_that_is_back)
 {
 	fixture_begin(config_of(MODEL_LINE, 1000));
 	fixture_all_far();
@@ -157,7 +157,7 @@ static void refer_at_random(uint64_t seed, uint32_t count)
 }
 
 /* Exactly one outcome for each fetch, whatever the timer: never two, never none. */
-START_TEST(test_each_fetch_has_exactly_one_outcome)
+START_TEST(m2_4_each_fetch_has_exactly_one_outcome)
 {
 	static uint8_t under_way[FIXTURE_PAGES];
 	const struct model_counts *counts = &model.bus.counts;
@@ -187,7 +187,7 @@ START_TEST(test_each_fetch_has_exactly_one_outcome)
 END_TEST
 
 /* M2.5: a timer that is not below the bus timeout is no machine. */
-START_TEST(test_the_timer_is_below_the_bus_timeout)
+START_TEST(m2_5_the_timer_is_below_the_bus_timeout)
 {
 	struct model_config config = config_of(MODEL_LINE, 50000);
 	struct error why;
@@ -218,7 +218,7 @@ static struct model_counts run_on_a_slow_link(uint64_t timer_ns)
 }
 
 /* With the timer the bus never gives up; without it, on a slow link, it does. */
-START_TEST(test_with_the_timer_the_bus_never_times_out)
+START_TEST(m2_5_with_the_timer_the_bus_never_times_out)
 {
 	struct model_counts with = run_on_a_slow_link(49999), without = run_on_a_slow_link(0);
 
@@ -244,7 +244,7 @@ static struct model_counts run_with_timer(uint64_t timer_ns)
 }
 
 /* The three runs: pages come well before the timer, well after it, and about when it ends. */
-START_TEST(test_three_regimes)
+START_TEST(m2_three_regimes)
 {
 	struct model_counts under = run_with_timer(45000), over = run_with_timer(1000);
 	struct model_counts equal = run_with_timer(LATENCY_NS + 4 * TRANSFER_NS);
@@ -260,7 +260,7 @@ START_TEST(test_three_regimes)
 END_TEST
 
 /* To the nanosecond: a page that comes as the timer ends is in time. */
-START_TEST(test_equal_is_in_time)
+START_TEST(m2_2_equal_is_in_time)
 {
 	uint64_t arrives_after_ns = LATENCY_NS + TRANSFER_NS;
 
@@ -278,17 +278,17 @@ int main(void)
 	Suite *suite = suite_create("model_timer");
 	TCase *tcase = tcase_create("model_timer");
 
-	tcase_add_test(tcase, test_the_timer_starts_with_the_fetch);
-	tcase_add_test(tcase, test_in_time_the_page_is_stored_and_present);
-	tcase_add_test(tcase, test_expired_the_entry_is_not_present);
-	tcase_add_test(tcase, test_old_bytes_would_be_noticed);
-	tcase_add_test(tcase, test_a_late_arrival_is_never_made_present);
-	tcase_add_test(tcase, test_a_late_arrival_does_not_touch_a_page_that_is_back);
-	tcase_add_loop_test(tcase, test_each_fetch_has_exactly_one_outcome, 0, 12);
-	tcase_add_test(tcase, test_the_timer_is_below_the_bus_timeout);
-	tcase_add_test(tcase, test_with_the_timer_the_bus_never_times_out);
-	tcase_add_test(tcase, test_three_regimes);
-	tcase_add_loop_test(tcase, test_equal_is_in_time, 0, 2);
+	tcase_add_test(tcase, m2_1_the_timer_starts_with_the_fetch);
+	tcase_add_test(tcase, m2_2_in_time_the_page_is_stored_and_present);
+	tcase_add_test(tcase, m2_3_expired_the_entry_is_not_present);
+	tcase_add_test(tcase, m2_3_old_bytes_would_be_noticed);
+	tcase_add_test(tcase, m2_4_a_late_arrival_is_never_made_present);
+	tcase_add_test(tcase, m2_4_a_late_arrival_does_not_touch_a_page_that_is_back);
+	tcase_add_loop_test(tcase, m2_4_each_fetch_has_exactly_one_outcome, 0, 12);
+	tcase_add_test(tcase, m2_5_the_timer_is_below_the_bus_timeout);
+	tcase_add_test(tcase, m2_5_with_the_timer_the_bus_never_times_out);
+	tcase_add_test(tcase, m2_three_regimes);
+	tcase_add_loop_test(tcase, m2_2_equal_is_in_time, 0, 2);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }

@@ -24,7 +24,7 @@ static void expect(const uint64_t *pages, uint32_t count, const uint64_t *expect
 }
 
 /* M1.3: empty entries are skipped, what is here is not fetched again, nor what is on its way. */
-START_TEST(test_only_far_pages_are_listed)
+START_TEST(m1_3_only_far_pages_are_listed)
 {
 	static const uint64_t all[] = { 8, 13 }, without[] = { 13 };
 	uint64_t pages[PREFETCH_LINE_PAGES];
@@ -46,7 +46,7 @@ START_TEST(test_only_far_pages_are_listed)
 END_TEST
 
 /* M1.5: those that were asked for most come first, equals in the order of their addresses. */
-START_TEST(test_most_accesses_first)
+START_TEST(m1_5_most_accesses_first)
 {
 	static const uint64_t counts[] = { 3, 0, 255, 3, 9, 0, 254, 1 };
 	static const uint64_t order[] = { 2, 6, 4, 0, 3, 7, 1, 5 };
@@ -60,7 +60,7 @@ START_TEST(test_most_accesses_first)
 }
 END_TEST
 
-START_TEST(test_a_line_ends_with_the_table)
+START_TEST(m1_3_a_line_ends_with_the_table)
 {
 	static const uint64_t last[] = { 16, 17, 18, 19 };
 	uint64_t pages[PREFETCH_LINE_PAGES];
@@ -78,9 +78,9 @@ int main(void)
 	Suite *suite = suite_create("prefetch_line");
 	TCase *tcase = tcase_create("prefetch_line");
 
-	tcase_add_test(tcase, test_only_far_pages_are_listed);
-	tcase_add_test(tcase, test_most_accesses_first);
-	tcase_add_test(tcase, test_a_line_ends_with_the_table);
+	tcase_add_test(tcase, m1_3_only_far_pages_are_listed);
+	tcase_add_test(tcase, m1_5_most_accesses_first);
+	tcase_add_test(tcase, m1_3_a_line_ends_with_the_table);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }
