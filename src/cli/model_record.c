@@ -23,7 +23,8 @@
 #include "format/lackey.h"
 
 #define DEFAULT_OUTPUT "perdure.trace"
-#define PIPE_BYTES 65536 /* what a pipe holds unless it is told otherwise */
+#define PIPE_BYTES (1 << 20) /* the most that users may ask for */
+#define NAP_MS 10	     /* in which valgrind fills a part of it */
 
 struct record_options {
 	const char *output;
@@ -120,51 +121,50 @@ static int take_lines(struct recording *recording, struct error *why)
 	return ret;
 }
 
-/* 1: there may be more; 0: the end. */
-static int take_some(struct recording *recording, int fd, struct error *why)
+/* All that is in the pipe. 0 when it is empty now, 1 at its end. */
+static int drain(struct recording *recording, int fd, struct error *why)
 {
-	ssize_t got = read(fd, recording->text + recording->length,
-			   sizeof(recording->text) - recording->length);
-	int ret;
+	for (;;) {
+		ssize_t got = read(fd, recording->text + recording->length,
+				   sizeof(recording->text) - recording->length);
+		int ret;
 
-	if (got < 0)
-		return errno == EINTR || errno == EAGAIN
-			       ? errno == EINTR
-			       : error_set(why, -errno, "reading from valgrind: %s",
-					   strerror(errno));
-	if (got == 0)
-		return 0;
-	recording->length += (size_t)got;
-	ret = take_lines(recording, why);
-	return ret < 0 ? ret : 1;
+		if (got == 0)
+			return 1;
+		if (got < 0 && errno == EAGAIN)
+			return 0;
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return error_set(why, -errno, "reading from valgrind: %s", strerror(errno));
+		recording->length += (size_t)got;
+		ret = take_lines(recording, why);
+		if (ret < 0)
+			return ret;
+	}
 }
 
 /*
- * To the end of what valgrind writes. Processes that the program forked may outlive it and keep the
- * pipe open: when valgrind has ended, what is in the pipe is all.
+ * To the end of what valgrind writes, which is a system call for each line. Nobody waits at the
+ * other end of its large pipe, so that none of them has to wake anybody. Processes that the program
+ * forked may outlive it and keep the pipe open: when valgrind has ended, what is there is all.
  */
 static int take_all(struct recording *recording, int fd, pid_t pid, struct error *why)
 {
 	CLEANUP_FD int pid_fd = pidfd_open(pid, 0);
-	struct pollfd polled[] = { { .fd = fd, .events = POLLIN },
-				   { .fd = pid_fd, .events = POLLIN } };
-	int ret = 1;
+	struct pollfd polled = { .fd = pid_fd, .events = POLLIN };
+	bool has_ended = false;
+	int ret = 0;
 
 	if (pid_fd < 0)
 		return error_set(why, -errno, "pidfd_open: %s", strerror(errno));
 	fcntl(fd, F_SETFL, O_NONBLOCK);
-	while (ret > 0) {
-		bool has_ended;
-
-		if (poll(polled, ARRAY_COUNT(polled), -1) < 0)
-			continue;
-		has_ended = polled[1].revents;
-		if (polled[0].revents || has_ended)
-			ret = take_some(recording, fd, why);
-		if (ret == 0 && !has_ended && !(polled[0].revents & POLLHUP))
-			ret = 1; /* the pipe was empty for a moment */
+	fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES); /* more than a user may have: then it stays small */
+	while (!ret && !has_ended) {
+		has_ended = poll(&polled, 1, NAP_MS) > 0;
+		ret = drain(recording, fd, why);
 	}
-	return ret;
+	return ret < 0 ? ret : 0;
 }
 
 static int start(char **command, int argument_count, int *ret_fd, pid_t *ret_pid, struct error *why)
