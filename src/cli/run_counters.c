@@ -15,6 +15,15 @@ static_assert(sizeof(_Atomic uint64_t) == sizeof(uint64_t), "counters are read a
 
 #define RUN_FIELD(field, field_kind)                                                               \
 	{ .name = #field, .offset = offsetof(struct run_counters, field), .kind = field_kind }
+#define PREFETCH_FIELD(source, index, field)                                                       \
+	{                                                                                          \
+		.name = "prefetch_" source "_" #field,                                             \
+		.offset = offsetof(struct run_counters, prefetch[index].field),                    \
+		.kind = COUNTER_SUM                                                                \
+	}
+#define PREFETCH_FIELDS(source, index)                                                             \
+	PREFETCH_FIELD(source, index, issued), PREFETCH_FIELD(source, index, used),                \
+		PREFETCH_FIELD(source, index, late), PREFETCH_FIELD(source, index, wasted)
 #define BACKING_FIELD(field, field_kind)                                                           \
 	{                                                                                          \
 		.name = #field, .offset = offsetof(struct run_backing_counters, field),            \
@@ -39,6 +48,9 @@ const struct counter_field run_counter_fields[RUN_COUNTER_FIELDS] = {
 	RUN_FIELD(region_bytes, COUNTER_NOW),
 	RUN_FIELD(region_bytes_max, COUNTER_MAX),
 	RUN_FIELD(metadata_bytes, COUNTER_MAX),
+	PREFETCH_FIELDS("line", 0),
+	PREFETCH_FIELDS("stream", 1),
+	PREFETCH_FIELDS("stride", 2),
 };
 
 const struct counter_field run_backing_fields[RUN_BACKING_FIELDS] = {

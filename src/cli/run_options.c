@@ -98,6 +98,36 @@ static int take_kernel(void *target, const char *text, struct error *why)
 	return 0;
 }
 
+static int take_prefetch(void *target, const char *text, struct error *why)
+{
+	struct run_options *options = target;
+
+	if (strcmp(text, "none") != 0 && strcmp(text, "line") != 0 && strcmp(text, "adaptive") != 0)
+		return error_set(why, -EINVAL, "\"%s\" is none of none, line and adaptive", text);
+	options->prefetch = text;
+	return 0;
+}
+
+static int take_prefetch_timer(void *target, const char *text, struct error *why)
+{
+	struct run_options *options = target;
+	uint64_t ns;
+	int rc;
+
+	if (strcmp(text, "auto") == 0) {
+		options->prefetch_timer_ns = 0;
+		return 0;
+	}
+	rc = parse_duration(text, &ns, why);
+	if (rc < 0)
+		return rc;
+	if (!ns)
+		return error_set(why, -EINVAL, "\"%s\" is too short; --prefetch none turns "
+				 "prefetch off", text);
+	options->prefetch_timer_ns = ns;
+	return 0;
+}
+
 static const struct option_spec specs[] = {
 	{ "local", "SIZE", "memory the program may hold here, such as 256M (default: half of what "
 	  "is available)", take_local },
@@ -109,6 +139,10 @@ static const struct option_spec specs[] = {
 	{ "timeout", "TIME",
 	  "how long a far page may take before it counts as lost (default: 10s, mirrored 2s)",
 	  take_timeout },
+	{ "prefetch", "WAY", "what is fetched ahead of need: none, line or adaptive "
+	  "(default: adaptive)", take_prefetch },
+	{ "prefetch-timer", "TIME", "how long a page fetched ahead may take to be of use "
+	  "(default: auto)", take_prefetch_timer },
 	{ "kernel", "WAY", "how pages are moved: auto, move or copy (default: auto)", take_kernel },
 };
 
@@ -145,6 +179,7 @@ int run_options_parse(int argc, char **argv, struct run_options *ret_options, bo
 	struct run_options options = {
 		.mirror = 1,
 		.kernel = "auto",
+		.prefetch = "adaptive",
 	};
 	int first, rc;
 
@@ -164,6 +199,10 @@ int run_options_parse(int argc, char **argv, struct run_options *ret_options, bo
 	if (options.timeout_ms == 0)
 		options.timeout_ms = options.mirror > 1 ? RUN_TIMEOUT_MS_MIRRORED :
 							  RUN_TIMEOUT_MS_ALONE;
+	if (options.prefetch_timer_ns >= options.timeout_ms * 1000000ull)
+		return error_set(why, -EINVAL, "the prefetch timer (%" PRIu64 "us) must be shorter "
+				 "than --timeout (%ums); lower --prefetch-timer",
+				 options.prefetch_timer_ns / 1000, options.timeout_ms);
 	if (options.local_bytes == 0)
 		rc = default_local(&options.local_bytes, why);
 	options.command = argv + first;

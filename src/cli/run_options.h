@@ -21,7 +21,6 @@
  */
 #define RUN_TIMEOUT_MS_MIRRORED 2000
 #define RUN_TIMEOUT_MS_ALONE 10000
-
 struct run_options {
 	uint64_t local_bytes; /* a multiple of PAGE_BYTES */
 	const char *far[RUN_BACKINGS_MAX];
@@ -31,6 +30,8 @@ struct run_options {
 	const char *key_file;	 /* NULL: none */
 	uint32_t timeout_ms;
 	const char *kernel; /* "auto", "move" or "copy" */
+	const char *prefetch; /* "none", "line" or "adaptive" */
+	uint64_t prefetch_timer_ns; /* below the timeout; 0: auto */
 	char **command;	    /* argv of the program, NULL-terminated */
 };
 

@@ -26,7 +26,7 @@
 #include <stdint.h>
 
 #define RUN_SEGMENT_MAGIC 0x6e75725f64726570ull /* "perd_run" read as little-endian bytes */
-#define RUN_SEGMENT_VERSION 2
+#define RUN_SEGMENT_VERSION 3
 #define RUN_MEMBERS_MAX 256  /* live processes of one run; one beyond it is refused in words */
 #define RUN_BACKINGS_MAX 8   /* --far options of one run */
 #define RUN_URI_BYTES 256
@@ -72,6 +72,16 @@ struct run_backing_counters {
 	_Atomic uint64_t lost;	       /* times that the backing was given up as gone */
 };
 
+/* Pages fetched ahead of need. What was used or not is known only when the program goes on. */
+struct run_prefetch_counters {
+	_Atomic uint64_t issued; /* fetches begun */
+	_Atomic uint64_t used;	 /* the program came to the end of what they were part of */
+	_Atomic uint64_t late;	 /* not there when the timer ended */
+	_Atomic uint64_t wasted; /* the program went elsewhere */
+};
+
+#define RUN_PREFETCH_SOURCES 3 /* line, stream, stride: enum prefetch_source in policy/ */
+
 struct run_counters {
 	_Atomic uint64_t faults;	  /* faults served */
 	_Atomic uint64_t pages_fetched;	  /* pages that came from a backing */
@@ -90,6 +100,7 @@ struct run_counters {
 	_Atomic uint64_t region_bytes;	  /* bytes of the region that the program has mapped now */
 	_Atomic uint64_t region_bytes_max;
 	_Atomic uint64_t metadata_bytes;  /* what Perdure itself keeps about the region */
+	struct run_prefetch_counters prefetch[RUN_PREFETCH_SOURCES];
 	_Atomic uint64_t fault_ns[RUN_HISTOGRAM_BUCKETS];
 	struct run_backing_counters backings[RUN_BACKINGS_MAX];
 };

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -14,7 +15,7 @@
 static int open_with(uint64_t features, int *ret_fd)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = features };
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0)
 		return -errno;
@@ -66,6 +67,13 @@ int uffd_register(const struct uffd *uffd, void *start, size_t bytes)
 	};
 
 	return ioctl(uffd->fd, UFFDIO_REGISTER, &range) ? -errno : 0;
+}
+
+void uffd_wait(const struct uffd *uffd)
+{
+	struct pollfd fd = { .fd = uffd->fd, .events = POLLIN };
+
+	poll(&fd, 1, -1);
 }
 
 int uffd_read(const struct uffd *uffd, struct uffd_message *ret_message)

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 
 #define PREFETCH_WINDOW_FIRST 4u
-#define PREFETCH_STRIDE_MAX 512 /* pages: 2 MiB, past which a walk has few steps */
+#define PREFETCH_STRIDE_MAX 64	/* pages; the further, the more often chance looks like a walk */
+#define PREFETCH_NEAR_DEMANDS 4 /* of the latest: a neighbour among them is no chance */
 /* Steps that a demand may be ahead of a window: pages between were local. */
 #define PREFETCH_SKIP_MAX 8
 /* Demands after which a stream that none of them continued is over. */
@@ -76,7 +77,8 @@ static int64_t find_stride(const struct prefetch *prefetch, uint64_t page)
 
 		if (!other || !stride || llabs(stride) > PREFETCH_STRIDE_MAX)
 			continue;
-		if (llabs(stride) == 1 || is_recent(prefetch, page - (uint64_t)(2 * stride)))
+		if ((llabs(stride) == 1 && i <= PREFETCH_NEAR_DEMANDS) ||
+		    is_recent(prefetch, page - (uint64_t)(2 * stride)))
 			return stride;
 	}
 	return 0;
@@ -196,6 +198,7 @@ static void begin(struct prefetch *prefetch, const struct page_table *table, uin
 	*stream = (struct prefetch_stream){ .stride = stride,
 					    .window = PREFETCH_WINDOW_FIRST,
 					    .age = prefetch->clock };
+	plan->stream = (uint32_t)(stream - prefetch->streams);
 	if (llabs(stride) == 1)
 		plan_line(table, page, stream, plan);
 	else
@@ -210,6 +213,7 @@ static void adapt(struct prefetch *prefetch, const struct page_table *table, uin
 
 	if (stream) {
 		stream->age = prefetch->clock;
+		plan->stream = (uint32_t)(stream - prefetch->streams);
 		go_on(stream, steps, verdict);
 		plan_window(table, page, stream, plan);
 		if (!stream->window)
@@ -237,6 +241,7 @@ static void take_line(struct prefetch *prefetch, const struct page_table *table,
 	else
 		stream = new_stream(prefetch, verdict);
 	*stream = (struct prefetch_stream){ .stride = 1, .age = prefetch->clock };
+	plan->stream = (uint32_t)(stream - prefetch->streams);
 	plan_line(table, page, stream, plan);
 }
 
@@ -250,4 +255,9 @@ void prefetch_demand(struct prefetch *prefetch, const struct page_table *table, 
 		take_line(prefetch, table, page, ret_plan, ret_verdict);
 	else if (prefetch->mode == PREFETCH_ADAPTIVE)
 		adapt(prefetch, table, page, ret_plan, ret_verdict);
+}
+
+void prefetch_begun(struct prefetch *prefetch, const struct prefetch_plan *plan, uint32_t count)
+{
+	prefetch->streams[plan->stream].issued = count;
 }

@@ -29,6 +29,13 @@ static enum pager_kernel kernel_of(const char *text)
 	return PAGER_KERNEL_AUTO;
 }
 
+static enum prefetch_mode prefetch_of(const char *text)
+{
+	if (text && strcmp(text, "line") == 0)
+		return PREFETCH_LINE;
+	return text && strcmp(text, "none") == 0 ? PREFETCH_NONE : PREFETCH_ADAPTIVE;
+}
+
 /* The lines of PERDURE_FAR; the copy that they lie in stays as long as the process. */
 static int split_far(struct pager_config *config, struct error *why)
 {
@@ -54,6 +61,8 @@ static int start(struct error *why)
 		.timeout_ms = (uint32_t)number_of("PERDURE_TIMEOUT_MS"),
 		.key_file = getenv("PERDURE_KEY_FILE"),
 		.kernel = kernel_of(getenv("PERDURE_KERNEL")),
+		.prefetch = prefetch_of(getenv("PERDURE_PREFETCH")),
+		.prefetch_timer_ns = number_of("PERDURE_PREFETCH_TIMER_NS"),
 	};
 	int err = split_far(&config, why);
 

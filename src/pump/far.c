@@ -10,8 +10,8 @@
 
 #define FAR_LOOK_NS 1000000 /* between two looks whether a channel has come */
 
-static void fill_io(struct backing_io *io, enum backing_verb verb, struct slot_copy copy,
-		    uint32_t slot, uint32_t page_count, void *pages)
+void far_fill_io(struct backing_io *io, enum backing_verb verb, struct slot_copy copy,
+		 uint32_t slot, uint32_t page_count, void *pages)
 {
 	*io = (struct backing_io){
 		.verb = verb,
@@ -22,11 +22,7 @@ static void fill_io(struct backing_io *io, enum backing_verb verb, struct slot_c
 	};
 }
 
-/*
- * A memory node has answered before a sleeper would be awake again, and may need this CPU for it. A
- * disk takes longer: others have better use for the CPU than our asking.
- */
-static void rest(uint64_t waited_ns)
+void far_rest(uint64_t waited_ns)
 {
 	if (waited_ns < FAR_SPIN_NS)
 		sched_yield();
@@ -48,16 +44,11 @@ int far_run_io(struct backing_channel *channel, struct backing_io *io, uint64_t 
 		channel->ops->poll(channel);
 		if (spins % 64)
 			continue;
-		rest(clock_now_ns() - begun_ns);
+		far_rest(clock_now_ns() - begun_ns);
 		if (clock_now_ns() - begun_ns > timeout_ns)
 			err = -ETIMEDOUT;
 	}
 	return err;
-}
-
-static bool has_channel(const struct far_lane *lane, struct slot_copy copy)
-{
-	return lane->channels[copy.backing] && lane->sessions[copy.backing] == copy.session;
 }
 
 int far_move(struct far_lane *lane, enum backing_verb verb, struct slot_copy copy, uint32_t slot,
@@ -67,12 +58,12 @@ int far_move(struct far_lane *lane, enum backing_verb verb, struct slot_copy cop
 	struct backing_io io;
 	int err;
 
-	if (!has_channel(lane, copy))
+	if (!far_has_channel(lane, copy))
 		return -ENOTCONN;
 	err = far_reach(far, copy);
 	if (err)
 		return err;
-	fill_io(&io, verb, copy, slot, page_count, pages);
+	far_fill_io(&io, verb, copy, slot, page_count, pages);
 	/* This moves whatever else is on its way in the channel too. */
 	err = far_run_io(lane->channels[copy.backing], &io, far->timeout_ns);
 	if (err) {
@@ -110,7 +101,7 @@ static int fetch_any(struct far_lane *lane, uint32_t slot, uint32_t crc, void *p
 		if (copy.backing == SLOT_NO_BACKING)
 			continue;
 		*ret_backing = copy.backing;
-		if (!slot_map_is_readable(lane->far->map, copy) || !has_channel(lane, copy))
+		if (!slot_map_is_readable(lane->far->map, copy) || !far_has_channel(lane, copy))
 			continue;
 		err = fetch_copy(lane, copy, slot, crc, page);
 		if (!err) {
@@ -128,7 +119,7 @@ static bool is_to_come(const struct far_lane *lane, uint32_t slot)
 	for (uint32_t i = 0; i < SLOT_COPIES_MAX; i++) {
 		struct slot_copy copy = slot_map_copy(lane->far->map, slot_extent_of(slot), i);
 
-		if (slot_map_is_readable(lane->far->map, copy) && !has_channel(lane, copy))
+		if (slot_map_is_readable(lane->far->map, copy) && !far_has_channel(lane, copy))
 			return true;
 	}
 	return false;
@@ -160,11 +151,12 @@ static void send_copy(struct far_lane *lane, struct store *store, uint32_t i, vo
 	struct backing_channel *channel;
 	int err;
 
-	fill_io(&store->ios[i], BACKING_STORE, copy, store->first_slot, store->page_count, pages);
+	far_fill_io(&store->ios[i], BACKING_STORE, copy, store->first_slot, store->page_count,
+		    pages);
 	store->good[i] = false;
 	if (copy.backing == SLOT_NO_BACKING)
 		return;
-	if (!has_channel(lane, copy)) {
+	if (!far_has_channel(lane, copy)) {
 		/* A copy that misses a slot must not pass for a whole one (F5). */
 		far_give_up(lane->far, copy.backing, copy.session, false);
 		store->copies[i].backing = SLOT_NO_BACKING;

@@ -19,6 +19,7 @@
 #include "memory/slot_map.h"
 
 #define FAR_STORES_MAX 64u  /* on their way in one lane: more does not make a transport faster */
+#define FAR_READS_MAX 32u   /* pages that lie apart, for a whole group of frames */
 #define FAR_STORE_TRIES 3u  /* of one io on one backing that says EIO: then it counts as failing */
 #define FAR_FETCH_TRIES 3u  /* over all copies: a passing error is not worth a lost page */
 
@@ -88,6 +89,25 @@ int far_lane_reopen(struct far_lane *lane, struct error *why);
  */
 int far_fetch(struct far_lane *lane, uint32_t slot, uint32_t crc, void *page,
 	      uint32_t *ret_backing);
+
+/*
+ * Begins to fetch up to `page_count` neighbouring slots, with these checksums, into `pages`: for
+ * how many, or -EAGAIN (too many on their way) or another -errno. `pages` are the far store's until
+ * far_read_poll() is true, which is at most the timeout away.
+ */
+int far_read_begin(struct far_lane *lane, uint32_t slot, uint32_t page_count, void *pages,
+		   const uint32_t *crcs, uint32_t *ret_read);
+/*
+ * Moves things on. True when the read has ended: *ret_good has a bit for each page that came whole;
+ * the others are to be fetched by far_fetch(), which tries all copies.
+ */
+bool far_read_poll(struct far_lane *lane, uint32_t read, uint32_t *ret_good);
+uint32_t far_reads_pending(const struct far_lane *lane);
+/*
+ * Between polls. A memory node has answered before a sleeper would be awake again, and may need
+ * this CPU for it. A disk takes longer: others have better use for the CPU than our asking.
+ */
+void far_rest(uint64_t waited_ns);
 
 /*
  * Starts to store up to `page_count` neighbouring pages, with these checksums, in new slots:

@@ -61,6 +61,8 @@ int far_lane_reopen(struct far_lane *lane, struct error *why)
 	memset(lane->stores, 0, sizeof(lane->stores));
 	lane->pending = 0;
 	lane->ended = 0;
+	memset(lane->reads, 0, sizeof(lane->reads));
+	lane->reading = 0;
 	lane->offers = 0;
 	lane->lacking = 0;
 	return far_lane_connect(lane, false, why);

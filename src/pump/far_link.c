@@ -185,7 +185,7 @@ static void close_channel(struct far *far, uint32_t index, struct backing_channe
 	pthread_mutex_unlock(&far->control[index]);
 }
 
-/* Stores that are on their way there end with `err`. */
+/* Stores and reads that are on their way there end with `err`. */
 static void drop_channel(struct far_lane *lane, uint32_t backing, int err)
 {
 	close_channel(lane->far, backing, lane->channels[backing]);
@@ -195,6 +195,10 @@ static void drop_channel(struct far_lane *lane, uint32_t backing, int err)
 			if (store->copies[i].backing == backing &&
 			    store->ios[i].result == BACKING_PENDING)
 				store->ios[i].result = err;
+	for (struct far_read *read = lane->reads; read < lane->reads + FAR_READS_MAX; read++)
+		if (read->used && read->copy.backing == backing &&
+		    read->io.result == BACKING_PENDING)
+			read->io.result = err;
 }
 
 void far_end_channel(struct far_lane *lane, uint32_t backing, int err)

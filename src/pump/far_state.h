@@ -3,9 +3,9 @@
 #define PUMP_FAR_STATE_H
 
 /*
- * What the far store's own files share: far.c (fetch, store), far_place.c (which slots, and how
- * many lie where), far_link.c (backings and channels), far_mend.c (the mender), far_copy.c (copies
- * made again), far_fork.c. Nobody else includes it.
+ * What the far store's own files share: far.c (fetch, store), far_read.c (fetches ahead of need),
+ * far_place.c (which slots, and how many lie where), far_link.c (backings and channels),
+ * far_mend.c (the mender), far_copy.c (copies made again), far_fork.c. Nobody else includes it.
  *
  * Locks, outermost first: a lane's guard, mender.busy, slot_map.mending, far.lock, far.control[],
  * slot_map.lock; far.count_lock is a leaf. The mender only tries guards, so who holds one may wait
@@ -87,6 +87,14 @@ struct store {
 	bool good[SLOT_COPIES_MAX];
 };
 
+struct far_read {
+	bool used;
+	uint64_t deadline_ns;
+	struct slot_copy copy;
+	struct backing_io io;
+	uint32_t crcs[BACKING_IO_PAGES_MAX];
+};
+
 struct far_lane {
 	struct far *far;
 	pthread_mutex_t *guard; /* NULL: the mender's own */
@@ -103,7 +111,14 @@ struct far_lane {
 	uint32_t pending; /* stores that far_poll() has not given yet, */
 	uint32_t ended;	  /* and of them those that are over */
 	struct store stores[FAR_STORES_MAX];
+	uint32_t reading; /* reads that have not ended */
+	struct far_read reads[FAR_READS_MAX];
 };
+
+static inline bool far_has_channel(const struct far_lane *lane, struct slot_copy copy)
+{
+	return lane->channels[copy.backing] && lane->sessions[copy.backing] == copy.session;
+}
 
 static inline void far_count(_Atomic uint64_t *counter, uint64_t n)
 {
@@ -154,6 +169,8 @@ void far_count_all(struct far *far);
 
 /* ---- far.c ---- */
 
+void far_fill_io(struct backing_io *io, enum backing_verb verb, struct slot_copy copy,
+		 uint32_t slot, uint32_t page_count, void *pages);
 /* Runs one io to its end, or to an error of the channel: -ETIMEDOUT after `timeout_ns`. */
 int far_run_io(struct backing_channel *channel, struct backing_io *io, uint64_t timeout_ns);
 /* Moves the lane's stores on; those that end wait for far_poll(). By whoever has the lane. */

@@ -15,6 +15,7 @@
 #include "base/own_memory.h"
 #include "base/own_thread.h"
 #include "base/raw_map.h"
+#include "kernel/thread_cpu.h"
 
 /* Address space for the program's mappings; halved until the kernel grants it. */
 #define PAGER_REGION_PAGES_MAX ((uint64_t)1 << 28) /* 1 TiB */
@@ -235,6 +236,8 @@ static int start_lanes(struct pager *pager, struct error *why)
 		err = make_lane(pager, i, why);
 	/* A page on its way out is there twice for an instant, in each lane. */
 	pager->limit_pages -= pager->lane_count + 1;
+	pager->waiting = (int32_t)pager->lane_count;
+	thread_cpu_init();
 	for (uint32_t i = 0; !err && i < pager->lane_count; i++) {
 		pager->lanes[i].cpu = cpus[i];
 		err = pager_start_handler(&pager->lanes[i], why);
@@ -287,10 +290,15 @@ int pager_start(const struct pager_config *config, struct pager **ret_pager, str
 	/* A backing that does not answer is given up, and then another tried. */
 	pager->room_wait_ns = 2 * (uint64_t)config->timeout_ms * 1000000;
 	pager->policy = evict_policy_for(pager->limit_pages);
+	prefetch_init(&pager->prefetch, config->prefetch);
+	pager->prefetch_timer_ns = config->prefetch_timer_ns;
+	pager->timer_ns_max = (uint64_t)config->timeout_ms * 1000000 / 2;
+	assert(config->prefetch_timer_ns < (uint64_t)config->timeout_ms * 1000000);
 	pager->member = config->member;
 	pager->counters = &config->member->counters;
 	pthread_mutex_init(&pager->lock, NULL);
 	pthread_mutex_init(&pager->gate, NULL);
+	pthread_mutex_init(&pager->prefetch_lock, NULL);
 	sem_init(&pager->held, 0, 0);
 	err = own_memory_map(PAGE_BYTES, &memory);
 	if (err)

@@ -26,6 +26,7 @@
 
 #include "base/error.h"
 #include "format/run_segment.h"
+#include "policy/prefetch.h"
 
 #define PAGER_LOCAL_BYTES_MIN ((uint64_t)4 << 20) /* the pool, and a working set to go on with */
 #define PAGER_FAR_MAX RUN_BACKINGS_MAX
@@ -44,6 +45,8 @@ struct pager_config {
 	const char *key_file;
 	uint32_t timeout_ms; /* of a fetch */
 	enum pager_kernel kernel;
+	enum prefetch_mode prefetch;
+	uint64_t prefetch_timer_ns; /* shorter than timeout_ms; 0: as fetches take */
 	struct run_member *member; /* the counters to keep; stays mapped */
 };
 

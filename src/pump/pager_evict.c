@@ -375,6 +375,7 @@ void pager_reap(struct lane *lane)
 	struct pager *pager = lane->pager;
 	struct far_stored stored;
 
+	pager_reap_late(lane);
 	while (far_poll(lane->far, &stored)) {
 		if (stored.result)
 			undo_store(lane, &stored);

@@ -120,12 +120,18 @@ static int bring_far(struct lane *lane, uint64_t page, uint64_t *entry)
 {
 	struct pager *pager = lane->pager;
 	uint32_t backing = 0;
-	int err = pager_reserve(lane);
+	uint64_t begun_ns;
+	int err;
 
+	if (pager_bring_ahead(lane, page, entry))
+		return 0;
+	err = pager_reserve(lane);
 	if (err)
 		return err;
+	begun_ns = clock_now_ns();
 	err = far_fetch(lane->far, page_entry_slot(*entry), pager->checksums[page], lane->buffer,
 			&backing);
+	pager_note_fetch(pager, clock_now_ns() - begun_ns);
 	if (err) {
 		pager_unreserve(pager);
 		pager_count(&pager->counters->pages_lost, 1);
@@ -242,16 +248,23 @@ static void handle(struct lane *lane, const struct uffd_message *message)
 	uint64_t begun_ns = clock_now_ns();
 
 	pthread_mutex_lock(&lane->lock);
+	/*
+	 * Before the thread is woken: it may take this CPU at once, and a fault that finds this
+	 * handler half through a batch would be served from another CPU, at several times the cost.
+	 */
+	pager_reap(lane);
+	pager_evict_ahead(lane);
 	if (message->event == UFFD_FAULT || message->event == UFFD_WRITE_PROTECTED) {
 		lane->served = message->thread;
+		pager_look_beside(lane, message->thread);
 		serve(lane, message);
 		pager_count(&pager->counters->faults, 1);
 		histogram_add(pager->counters->fault_ns, clock_now_ns() - begun_ns);
 	} else if (message->event == UFFD_FORKED) {
 		pager_note_fork(pager, message->child_fd);
 	}
-	pager_reap(lane);
-	pager_evict_ahead(lane);
+	pager_end_intake(lane);
+	pager_show_local(pager);
 	pthread_mutex_unlock(&lane->lock);
 }
 
@@ -270,14 +283,12 @@ void *pager_handle(void *argument)
 	pthread_mutex_lock(&pager->gate);
 	pthread_mutex_unlock(&pager->gate);
 	for (;;) {
-		err = uffd_read(&pager->uffd, &message);
+		err = pager_wait(lane, &message);
 		if (!err)
 			handle(lane, &message);
 		else if (err == -EMFILE || err == -ENFILE)
 			give_spare(pager);
 		else if (err == -ENOMEM)
 			sched_yield(); /* for the report of a fork: it is given again */
-		else
-			assert(err == -EINTR || err == -EAGAIN);
 	}
 }

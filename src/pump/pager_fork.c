@@ -76,14 +76,14 @@ int pager_fork_open(struct pager *pager, struct pager_fork *ret_fork)
 	return err;
 }
 
-/* Waits until no lane evicts or has a store on its way; none begins again. */
+/* Waits until no lane evicts or has a store or a read on its way; none begins again. */
 static void settle_lanes(struct pager *pager)
 {
 	for (uint32_t i = 0; i <= pager->lane_count; i++) {
 		struct lane *lane = &pager->lanes[i];
 
 		pthread_mutex_lock(&lane->lock);
-		while (far_stores_pending(lane->far)) {
+		while (far_stores_pending(lane->far) || far_reads_pending(lane->far)) {
 			pager_reap(lane);
 			sched_yield();
 		}
@@ -311,12 +311,15 @@ static int remake_lanes(struct pager *pager, struct error *why)
 	int err = 0;
 
 	pthread_mutex_init(&pager->lock, NULL);
+	pthread_mutex_init(&pager->prefetch_lock, NULL);
 	pthread_mutex_init(&pager->gate, NULL);
 	sem_init(&pager->held, 0, 0);
+	pager->waiting = (int32_t)pager->lane_count;
 	pthread_mutex_lock(&pager->gate);
 	for (uint32_t i = 0; !err && i <= pager->lane_count; i++) {
 		pthread_mutex_init(&pager->lanes[i].lock, NULL);
 		pager->lanes[i].put_off_count = 0;
+		pager->lanes[i].away = 0;
 		err = far_lane_reopen(pager->lanes[i].far, why);
 	}
 	for (uint32_t i = 0; !err && i < pager->lane_count; i++)

@@ -27,23 +27,22 @@ static uint32_t evict_batch(struct lane *lane)
 	return group == FRAME_GROUP_NONE ? 0 : pager_evict_pages(lane, pages, wanted, group);
 }
 
-uint32_t pager_reclaim(struct pager *pager)
+/* The oldest victims leave for their slots; their frames are the caller's. */
+static uint32_t take_victims(struct pager *pager, uint32_t *frames, uint32_t wanted)
 {
-	uint32_t frames[FRAME_GROUP_FRAMES], count = 0, group = FRAME_GROUP_NONE;
+	uint32_t count = 0;
 	uint64_t cursor = 0;
 
 	pthread_mutex_lock(&pager->lock);
-	while (count < FRAME_GROUP_FRAMES) {
+	while (count < wanted) {
 		uint32_t page, frame = frame_pool_oldest_victim(&pager->frames, &cursor, &page);
 		uint64_t entry;
 
-		if (frame == FRAME_NONE ||
-		    (group != FRAME_GROUP_NONE && frame_pool_group_of(frame) != group))
+		if (frame == FRAME_NONE)
 			break;
 		if (!page_table_acquire(&pager->table, page, &entry))
 			continue;
 		assert(page_entry_state(entry) == PAGE_VICTIM && page_entry_frame(entry) == frame);
-		group = frame_pool_group_of(frame);
 		frame_pool_take_victim(&pager->frames, frame);
 		frames[count++] = frame;
 		cursor--;
@@ -53,6 +52,11 @@ uint32_t pager_reclaim(struct pager *pager)
 		page_table_release(&pager->table, page, entry);
 	}
 	pthread_mutex_unlock(&pager->lock);
+	return count;
+}
+
+void pager_drop_frames(struct pager *pager, const uint32_t *frames, uint32_t count)
+{
 	for (uint32_t i = 0, run; i < count; i += run) {
 		for (run = 1; i + run < count && frames[i + run] == frames[i] + run;)
 			run++;
@@ -63,6 +67,14 @@ uint32_t pager_reclaim(struct pager *pager)
 	for (uint32_t i = 0; i < count; i++)
 		frame_pool_put_empty(&pager->frames, frames[i]);
 	pthread_mutex_unlock(&pager->lock);
+}
+
+uint32_t pager_reclaim(struct pager *pager)
+{
+	uint32_t frames[FRAME_GROUP_FRAMES];
+	uint32_t count = take_victims(pager, frames, FRAME_GROUP_FRAMES);
+
+	pager_drop_frames(pager, frames, count);
 	return count;
 }
 
@@ -98,6 +110,38 @@ void pager_unreserve(struct pager *pager)
 	atomic_fetch_sub_explicit(&pager->local_pages, 1, memory_order_relaxed);
 }
 
+/* Frames with new physical pages, as far as there is room at once. */
+static uint32_t take_fresh(struct lane *lane, uint32_t *frames, uint32_t wanted)
+{
+	struct pager *pager = lane->pager;
+	uint32_t count = 0, group;
+
+	pthread_mutex_lock(&pager->lock);
+	group = frame_pool_take_group(&pager->frames);
+	pthread_mutex_unlock(&pager->lock);
+	if (group == FRAME_GROUP_NONE)
+		return 0;
+	for (; count < wanted && try_reserve(lane); count++) {
+		frames[count] = group * FRAME_GROUP_FRAMES + count;
+		if (uffd_copy(&pager->uffd, pager_frame(pager, frames[count]), pager->zero_page)) {
+			pager_unreserve(pager);
+			break;
+		}
+	}
+	pthread_mutex_lock(&pager->lock);
+	for (uint32_t i = count; i < FRAME_GROUP_FRAMES; i++)
+		frame_pool_put_empty(&pager->frames, group * FRAME_GROUP_FRAMES + i);
+	pthread_mutex_unlock(&pager->lock);
+	return count;
+}
+
+uint32_t pager_take_frames(struct lane *lane, uint32_t *frames, uint32_t wanted)
+{
+	uint32_t count = take_victims(lane->pager, frames, wanted);
+
+	return count ? count : take_fresh(lane, frames, wanted);
+}
+
 int pager_reserve(struct lane *lane)
 {
 	struct pager *pager = lane->pager;
@@ -129,8 +173,14 @@ void pager_evict_ahead(struct lane *lane)
 	victims = pager->frames.victim_count;
 	pthread_mutex_unlock(&pager->lock);
 	batches = evict_batches(&pager->policy, pager->limit_pages, local, victims);
-	atomic_store_explicit(&pager->counters->local_bytes, local * PAGE_BYTES,
-			      memory_order_relaxed);
 	while (batches-- && evict_batch(lane))
 		pager_reap(lane);
+}
+
+void pager_show_local(struct pager *pager)
+{
+	uint64_t local = atomic_load_explicit(&pager->local_pages, memory_order_relaxed);
+
+	atomic_store_explicit(&pager->counters->local_bytes, local * PAGE_BYTES,
+			      memory_order_relaxed);
 }

@@ -17,6 +17,7 @@
 #include "memory/page_list.h"
 #include "memory/page_table.h"
 #include "policy/evict.h"
+#include "policy/prefetch.h"
 #include "pump/far.h"
 #include "pump/pager.h"
 
@@ -25,6 +26,38 @@
 #define PAGER_PUT_OFF_MAX 64  /* threads that wait for a fork; more of them ask again and again */
 /* Of a move that must succeed: seconds, if the kernel has no memory for a page table. */
 #define PAGER_KEEP_TRIES 100000
+
+/* A page on its way in; the lane has its entry until it is there, or left far. */
+struct arrival {
+	uint32_t page;
+	uint32_t frame;
+	uint32_t rank; /* 0: the page demanded, then as the policy wants them */
+	bool present;
+	uint64_t entry;
+};
+
+/* Arrivals with neighbouring slots and frames: one read. */
+struct run_in {
+	uint32_t first, count; /* of the intake's pages */
+	uint32_t rank;	       /* the best of theirs */
+	uint32_t read;
+	bool done;
+};
+
+/* What is fetched together at a fault. */
+struct intake {
+	enum prefetch_source source;
+	uint32_t count, run_count;
+	uint64_t begun_ns, deadline_ns; /* of the timer */
+	bool expired;	      /* the timer has ended */
+	struct arrival pages[FRAME_GROUP_FRAMES];
+	struct run_in runs[FRAME_GROUP_FRAMES];
+};
+
+/* A read that outlasted the timer: it still has the frames. */
+struct late_read {
+	uint32_t read, frame, count;
+};
 
 /* One thread's way through the pager; `lock` is held while it works. */
 struct lane {
@@ -36,7 +69,14 @@ struct lane {
 	pthread_t thread;
 	int cpu;
 	uint32_t asks; /* that could not be answered; halved by each that was */
+	uint32_t misses;  /* wakes in a row for faults that others took */
+	uint32_t looks;	  /* where a thread faulted: due, or taken */
+	uint32_t foreign; /* of them in a row on another CPU */
+	_Atomic uint32_t away; /* 1: does not wait for faults */
 	int32_t served; /* the thread whose fault this is */
+	struct intake intake;
+	uint32_t late_count;
+	struct late_read late[FAR_READS_MAX];
 	uint32_t put_off_count;
 	char *put_off[PAGER_PUT_OFF_MAX]; /* pages whose threads wait until the fork is over */
 };
@@ -55,11 +95,18 @@ struct pager {
 	struct run_member *member;
 	struct run_counters *counters;
 	uint32_t lane_count;
+	_Atomic int32_t waiting; /* handlers that wait for faults or serve one */
 
 	struct page_table table;
 	uint32_t *checksums; /* CRC32C of the far copy */
 	uint64_t *digests;   /* of the far copy */
 	struct page_digest_key digest_key;
+
+	pthread_mutex_t prefetch_lock; /* a leaf */
+	struct prefetch prefetch;
+	uint64_t prefetch_timer_ns; /* 0: by the time that fetches take, */
+	_Atomic uint64_t fetch_ns;  /* which is about this, */
+	uint64_t timer_ns_max;	    /* but no longer */
 
 	/* Physical pages: resident in the region or full frames, or about to be (P1). */
 	_Atomic uint64_t local_pages;
@@ -115,6 +162,11 @@ void pager_settle(struct pager *pager, uint64_t page, uint64_t entry);
 /* True when no store of the page is on its way. */
 bool pager_is_at_rest(struct pager *pager, uint64_t entry);
 
+/* Waits for a fault, or stays away while none comes from beside: 0 or -errno of uffd_read(). */
+int pager_wait(struct lane *lane, struct uffd_message *ret_message);
+/* Now and then: on which CPU does this thread fault, which sleeps? Calls the handler there. */
+void pager_look_beside(struct lane *lane, int32_t thread);
+
 /* A handler's thread, and its start. */
 void *pager_handle(void *lane);
 int pager_start_handler(struct lane *lane, struct error *why);
@@ -138,10 +190,31 @@ uint32_t pager_reclaim(struct pager *pager);
  */
 uint32_t pager_evict_pages(struct lane *lane, const uint32_t *pages, uint32_t wanted,
 			   uint32_t group);
+/*
+ * Takes up to `wanted` frames that hold a physical page each which nobody needs: of the oldest
+ * victims, or fresh ones. Their number; they are the caller's.
+ */
+uint32_t pager_take_frames(struct lane *lane, uint32_t *frames, uint32_t wanted);
+/* Gives such frames and their physical pages up; neighbours in one call to the kernel. */
+void pager_drop_frames(struct pager *pager, const uint32_t *frames, uint32_t count);
+
+/*
+ * A far page is demanded, whose entry the lane has: brings it together with what the policy names.
+ * False: it did not come this way. In either case pager_end_intake() follows once the entry was
+ * given back, and waits for the rest until the timer ends.
+ */
+bool pager_bring_ahead(struct lane *lane, uint64_t page, uint64_t *entry);
+void pager_end_intake(struct lane *lane);
+/* A fetch took so long. */
+void pager_note_fetch(struct pager *pager, uint64_t ns);
+/* Gives up the frames of late reads that have ended. */
+void pager_reap_late(struct lane *lane);
 /* Waits until the lane can take the stores of a batch. */
 void pager_make_store_room(struct lane *lane);
 /* Evicts ahead of need, by the policy. */
 void pager_evict_ahead(struct lane *lane);
+/* The counters say how many pages are local. */
+void pager_show_local(struct pager *pager);
 /* Ends the lane's stores that are done. */
 void pager_reap(struct lane *lane);
 /* Moves things on so that the stores of `frame`'s group, in whatever lane, come to an end. */

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kernel/thread_cpu.h"
+
+#include <linux/rseq.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define THREAD_CPUS_MAX 65536 /* what is larger is not a CPU's number */
+
+/* Of the C library, which has them from 2.35 on. */
+extern const ptrdiff_t __rseq_offset __attribute__((weak));
+extern const unsigned int __rseq_size __attribute__((weak));
+
+/* From a thread's list of robust locks to its number; 0: not known. */
+static ptrdiff_t distance;
+
+static uintptr_t robust_list(int32_t thread)
+{
+	void *head = NULL;
+	size_t bytes;
+
+	if (syscall(SYS_get_robust_list, thread, &head, &bytes))
+		return 0;
+	return (uintptr_t)head;
+}
+
+void thread_cpu_init(void)
+{
+	uintptr_t list = robust_list(0), area;
+
+	if (!list || !&__rseq_offset || !&__rseq_size || !__rseq_size)
+		return;
+	area = (uintptr_t)__builtin_thread_pointer() + (uintptr_t)__rseq_offset;
+	distance = (ptrdiff_t)(area + offsetof(struct rseq, cpu_id) - list);
+}
+
+uintptr_t thread_cpu_place(int32_t thread)
+{
+	uintptr_t list = distance ? robust_list(thread) : 0;
+
+	return list ? list + (uintptr_t)distance : 0;
+}
+
+int thread_cpu_read(uintptr_t place)
+{
+	uint32_t cpu = THREAD_CPUS_MAX;
+	struct iovec here = { &cpu, sizeof(cpu) }, there = { (void *)place, sizeof(cpu) };
+
+	/* A thread that the C library did not make may have its list anywhere: no fault, then. */
+	if (process_vm_readv(getpid(), &here, 1, &there, 1, 0) != sizeof(cpu))
+		return -1;
+	return cpu < THREAD_CPUS_MAX ? (int)cpu : -1;
+}

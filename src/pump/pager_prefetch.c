@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Prefetch, live: the pages that policy/prefetch.h names at a fault come with the page demanded
+ * (docs/design/prefetch.md). They land in frames of victims that are stored, whose physical pages
+ * then move into the region: none is allocated, none dropped, and the number of local pages stays
+ * as it is. A timer runs from the start of the fetch (method M2, US 11,442,865): what has come when
+ * it ends is made present, everything else is left far for the ordinary fault path, and its frames
+ * are given up when the read has ended.
+ */
+#include "pump/pager_state.h"
+
+#include <errno.h>
+
+#include "base/clock.h"
+
+#define POLLS_PER_REST 64
+#define TIMER_NS_MIN 200000 /* of one that follows the fetches: several round trips to a node */
+#define TIMER_FETCHES 4	    /* as many usual fetches */
+#define FETCH_WEIGHT 16	    /* one fetch counts so much against those before */
+
+_Static_assert(RUN_PREFETCH_SOURCES == PREFETCH_SOURCES, "each source has its counters");
+
+/* ---- What is to come ---- */
+
+static void sort_by_slot(struct arrival *pages, uint32_t count)
+{
+	for (uint32_t i = 1; i < count; i++) {
+		struct arrival moving = pages[i];
+		uint32_t at = i;
+
+		for (;
+		     at > 0 && page_entry_slot(pages[at - 1].entry) > page_entry_slot(moving.entry);
+		     at--)
+			pages[at] = pages[at - 1];
+		pages[at] = moving;
+	}
+}
+
+/* Takes the entries of those pages of the plan that are still far. */
+static void take_entries(struct pager *pager, struct intake *intake,
+			 const struct prefetch_plan *plan)
+{
+	for (uint32_t i = 0; i < plan->count; i++) {
+		uint64_t page = plan->pages[i], entry;
+
+		if (!page_table_acquire(&pager->table, page, &entry))
+			continue;
+		if (page_entry_state(entry) != PAGE_FAR) {
+			page_table_release(&pager->table, page, entry);
+			continue;
+		}
+		intake->pages[intake->count] = (struct arrival){ .page = (uint32_t)page,
+								 .rank = intake->count,
+								 .entry = entry };
+		intake->count++;
+	}
+}
+
+static void leave_far(struct pager *pager, struct arrival *arrival)
+{
+	if (arrival->rank > 0) /* the page demanded is the fault's */
+		page_table_release(&pager->table, arrival->page, arrival->entry);
+}
+
+/* Gives each page a frame, in the order of the slots; those of the lowest rank go without. */
+static bool give_frames(struct lane *lane, struct intake *intake)
+{
+	struct pager *pager = lane->pager;
+	uint32_t frames[FRAME_GROUP_FRAMES];
+	uint32_t count = pager_take_frames(lane, frames, intake->count);
+
+	while (intake->count > (count ? count : 1))
+		leave_far(pager, &intake->pages[--intake->count]);
+	if (!count)
+		return false;
+	sort_by_slot(intake->pages, intake->count);
+	for (uint32_t i = 0; i < count; i++)
+		intake->pages[i].frame = frames[i];
+	return true;
+}
+
+static bool is_next(const struct arrival *a, const struct arrival *b)
+{
+	uint32_t slot = page_entry_slot(a->entry), next = page_entry_slot(b->entry);
+
+	return next == slot + 1 && slot_extent_of(next) == slot_extent_of(slot) &&
+	       b->frame == a->frame + 1;
+}
+
+/* ---- The frames ---- */
+
+/* Pages that are in the region, or will not come: their frames are empty. */
+static void put_frames(struct pager *pager, const struct arrival *pages, uint32_t count)
+{
+	pthread_mutex_lock(&pager->lock);
+	for (uint32_t i = 0; i < count; i++)
+		frame_pool_put_empty(&pager->frames, pages[i].frame);
+	pthread_mutex_unlock(&pager->lock);
+}
+
+static void drop_frame(struct pager *pager, uint32_t frame)
+{
+	pager_drop_frames(pager, &frame, 1);
+}
+
+/* ---- Arrivals ---- */
+
+static void count_late(struct lane *lane, const struct run_in *run)
+{
+	pager_count(&lane->pager->counters->prefetch[lane->intake.source].late,
+		    run->count - (run->rank == 0));
+}
+
+static void note_present(struct pager *pager, struct arrival *arrival)
+{
+	arrival->entry = page_entry_counted(page_entry_with_state(arrival->entry, PAGE_LOCAL));
+	arrival->present = true;
+	pager_count(&pager->counters->pages_fetched, 1);
+}
+
+/* By the kernel's hand, whole runs: 0 or how many went. */
+static uint32_t move_in(struct pager *pager, struct arrival *pages, uint32_t count)
+{
+	uint32_t run = 1;
+	size_t moved = 0;
+
+	while (run < count && pages[run].page == pages[0].page + run &&
+	       pages[run].frame == pages[0].frame + run)
+		run++;
+	if (pager->use_move)
+		uffd_move(&pager->uffd, pager_page(pager, pages[0].page),
+			  pager_frame(pager, pages[0].frame), run * PAGE_BYTES, &moved);
+	run = (uint32_t)(moved / PAGE_BYTES);
+	put_frames(pager, pages, run);
+	for (uint32_t i = 0; i < run; i++) {
+		note_present(pager, &pages[i]);
+		pager_list(pager, pages[i].page);
+	}
+	return run;
+}
+
+/* Where the kernel would not move it. */
+static void carry_in(struct lane *lane, struct arrival *arrival)
+{
+	uint64_t entry = page_entry_with_frame(page_entry_with_state(arrival->entry, PAGE_VICTIM),
+					       arrival->frame);
+
+	if (pager_take_back(lane, arrival->page, &entry)) {
+		drop_frame(lane->pager, arrival->frame);
+		return;
+	}
+	arrival->entry = entry;
+	note_present(lane->pager, arrival);
+}
+
+/* Of a read that comes when the timer has ended, the page demanded alone is of use. */
+static uint32_t only_demanded(const struct arrival *pages, uint32_t count)
+{
+	uint32_t mask = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		mask |= (uint32_t)(pages[i].rank == 0) << i;
+	return mask;
+}
+
+/* Makes those pages of the run present that came whole and in time; the others stay far. */
+static void admit(struct lane *lane, struct run_in *run, uint32_t good)
+{
+	struct pager *pager = lane->pager;
+	struct arrival *pages = &lane->intake.pages[run->first];
+
+	if (lane->intake.expired) {
+		count_late(lane, run);
+		good &= only_demanded(pages, run->count);
+	}
+	for (uint32_t i = 0; i < run->count;) {
+		uint32_t whole = 0, moved;
+
+		while (i + whole < run->count && good >> (i + whole) & 1)
+			whole++;
+		if (!whole) {
+			drop_frame(pager, pages[i++].frame);
+			continue;
+		}
+		moved = move_in(pager, &pages[i], whole);
+		if (!moved) {
+			carry_in(lane, &pages[i]);
+			moved = 1;
+		}
+		i += moved;
+	}
+	for (uint32_t i = 0; i < run->count; i++)
+		leave_far(pager, &pages[i]);
+	run->done = true;
+}
+
+/* ---- Reads ---- */
+
+static void make_runs(struct intake *intake)
+{
+	intake->run_count = 0;
+	for (uint32_t i = 0; i < intake->count; i++) {
+		struct run_in *run = &intake->runs[intake->run_count];
+
+		if (i > 0 && is_next(&intake->pages[i - 1], &intake->pages[i])) {
+			run[-1].count++;
+			if (run[-1].rank > intake->pages[i].rank)
+				run[-1].rank = intake->pages[i].rank;
+			continue;
+		}
+		*run = (struct run_in){ .first = i, .count = 1, .rank = intake->pages[i].rank };
+		intake->run_count++;
+	}
+}
+
+/* Fetches start with the page demanded, and then with what the policy wants most (M1). */
+static void sort_by_rank(struct run_in *runs, uint32_t count)
+{
+	for (uint32_t i = 1; i < count; i++) {
+		struct run_in moving = runs[i];
+		uint32_t at = i;
+
+		for (; at > 0 && runs[at - 1].rank > moving.rank; at--)
+			runs[at] = runs[at - 1];
+		runs[at] = moving;
+	}
+}
+
+static void begin_reads(struct lane *lane, struct intake *intake)
+{
+	struct pager *pager = lane->pager;
+
+	for (uint32_t r = 0; r < intake->run_count; r++) {
+		struct run_in *run = &intake->runs[r];
+		struct arrival *pages = &intake->pages[run->first];
+		uint32_t crcs[FRAME_GROUP_FRAMES];
+
+		for (uint32_t i = 0; i < run->count; i++)
+			crcs[i] = pager->checksums[pages[i].page];
+		if (far_read_begin(lane->far, page_entry_slot(pages[0].entry), run->count,
+				   pager_frame(pager, pages[0].frame), crcs, &run->read) < 0)
+			admit(lane, run, 0);
+		else
+			pager_count(&pager->counters->prefetch[intake->source].issued,
+				    run->count - (run->rank == 0));
+	}
+}
+
+/*
+ * The timer has ended: nothing that comes now is made present but the page demanded. The frames of
+ * the other reads wait for their end.
+ */
+static void expire(struct lane *lane, struct intake *intake)
+{
+	intake->expired = true;
+	for (uint32_t r = 0; r < intake->run_count; r++) {
+		struct run_in *run = &intake->runs[r];
+		struct arrival *pages = &intake->pages[run->first];
+
+		if (run->done || run->rank == 0)
+			continue;
+		lane->late[lane->late_count++] = (struct late_read){ .read = run->read,
+								     .frame = pages[0].frame,
+								     .count = run->count };
+		for (uint32_t i = 0; i < run->count; i++)
+			leave_far(lane->pager, &pages[i]);
+		count_late(lane, run);
+		run->done = true;
+	}
+}
+
+/* Makes present what has come in time; true when nothing more is to come. */
+static bool take_arrivals(struct lane *lane, struct intake *intake)
+{
+	bool all = true;
+
+	if (!intake->expired && clock_now_ns() > intake->deadline_ns)
+		expire(lane, intake);
+	for (uint32_t r = 0; r < intake->run_count; r++) {
+		struct run_in *run = &intake->runs[r];
+		uint32_t good;
+
+		if (!run->done && far_read_poll(lane->far, run->read, &good))
+			admit(lane, run, good);
+		all = all && run->done;
+	}
+	return all;
+}
+
+void pager_reap_late(struct lane *lane)
+{
+	for (uint32_t i = 0; i < lane->late_count;) {
+		struct late_read *late = &lane->late[i];
+		uint32_t frames[FRAME_GROUP_FRAMES], good;
+
+		if (!far_read_poll(lane->far, late->read, &good)) {
+			i++;
+			continue;
+		}
+		for (uint32_t f = 0; f < late->count; f++)
+			frames[f] = late->frame + f;
+		pager_drop_frames(lane->pager, frames, late->count);
+		*late = lane->late[--lane->late_count];
+	}
+}
+
+/* ---- A fault ---- */
+
+static void plan(struct pager *pager, uint64_t page, struct prefetch_plan *ret_plan)
+{
+	struct run_counters *counters = pager->counters;
+	struct prefetch_verdict verdict;
+
+	pthread_mutex_lock(&pager->prefetch_lock);
+	prefetch_demand(&pager->prefetch, &pager->table, page, ret_plan, &verdict);
+	pthread_mutex_unlock(&pager->prefetch_lock);
+	pager_count(&counters->prefetch[verdict.source].used, verdict.used);
+	pager_count(&counters->prefetch[verdict.source].wasted, verdict.wasted);
+}
+
+/* Some pages of the plan were another's just then, or there was no room. */
+static void note_begun(struct pager *pager, const struct prefetch_plan *ahead, uint32_t count)
+{
+	if (count == ahead->count)
+		return;
+	pthread_mutex_lock(&pager->prefetch_lock);
+	prefetch_begun(&pager->prefetch, ahead, count);
+	pthread_mutex_unlock(&pager->prefetch_lock);
+}
+
+void pager_note_fetch(struct pager *pager, uint64_t ns)
+{
+	uint64_t usual = atomic_load_explicit(&pager->fetch_ns, memory_order_relaxed);
+
+	usual += (uint64_t)((int64_t)(ns - usual) / FETCH_WEIGHT);
+	atomic_store_explicit(&pager->fetch_ns, usual, memory_order_relaxed);
+}
+
+static uint64_t timer_ns(const struct pager *pager)
+{
+	uint64_t ns = TIMER_FETCHES * atomic_load_explicit(&pager->fetch_ns, memory_order_relaxed);
+
+	if (pager->prefetch_timer_ns)
+		return pager->prefetch_timer_ns;
+	if (ns < TIMER_NS_MIN)
+		ns = TIMER_NS_MIN;
+	return ns < pager->timer_ns_max ? ns : pager->timer_ns_max;
+}
+
+static struct arrival *demanded(struct intake *intake)
+{
+	struct arrival *arrival = intake->pages;
+
+	while (arrival->rank > 0)
+		arrival++;
+	return arrival;
+}
+
+static struct run_in *run_of_demanded(struct intake *intake)
+{
+	return &intake->runs[0]; /* they are sorted by rank */
+}
+
+bool pager_bring_ahead(struct lane *lane, uint64_t page, uint64_t *entry)
+{
+	struct pager *pager = lane->pager;
+	struct intake *intake = &lane->intake;
+	struct prefetch_plan ahead;
+
+	if (pager->prefetch.mode == PREFETCH_NONE || atomic_load(&pager->still))
+		return false;
+	plan(pager, page, &ahead);
+	if (!ahead.count)
+		return false;
+	if (lane->late_count) {
+		note_begun(pager, &ahead, 0);
+		return false;
+	}
+	intake->count = 1;
+	intake->source = ahead.source;
+	intake->pages[0] = (struct arrival){ .page = (uint32_t)page, .entry = *entry };
+	take_entries(pager, intake, &ahead);
+	if (!give_frames(lane, intake)) {
+		note_begun(pager, &ahead, 0);
+		return false;
+	}
+	note_begun(pager, &ahead, intake->count - 1);
+	make_runs(intake);
+	sort_by_rank(intake->runs, intake->run_count);
+	intake->expired = false;
+	intake->begun_ns = clock_now_ns();
+	intake->deadline_ns = intake->begun_ns + timer_ns(pager);
+	begin_reads(lane, intake);
+	for (uint32_t spins = 1; !run_of_demanded(intake)->done; spins++) {
+		take_arrivals(lane, intake);
+		if (spins % POLLS_PER_REST == 0)
+			far_rest(clock_now_ns() - intake->begun_ns);
+	}
+	pager_note_fetch(pager, clock_now_ns() - intake->begun_ns);
+	*entry = demanded(intake)->entry;
+	return demanded(intake)->present;
+}
+
+void pager_end_intake(struct lane *lane)
+{
+	struct intake *intake = &lane->intake;
+
+	for (uint32_t spins = 1; intake->run_count; spins++) {
+		if (take_arrivals(lane, intake))
+			intake->run_count = 0;
+		else if (spins % POLLS_PER_REST == 0)
+			far_rest(clock_now_ns() - intake->begun_ns);
+	}
+}
