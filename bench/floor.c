@@ -309,7 +309,7 @@ static void print_result(uint64_t counted_ns)
 static void usage(const char *text)
 {
 	fprintf(stderr, "floor: cannot use \"%s\"\n", text);
-	fprintf(stderr, "usage: floor [--transport local|ring|shm|tcp] [--install copy|move]\n"
+	fprintf(stderr, "usage: floor [--transport local|ring|cma|shm|tcp] [--install copy|move]\n"
 			"             [--threads 1|2|4|8|16] [--cpu LIST] [--far-cpu N]\n"
 			"             [--rounds N] [--handlers N] [--batch-handlers]\n");
 	exit(EXIT_USAGE);
@@ -369,8 +369,8 @@ static void parse_options(int argc, char **argv)
 			usage(argv[optind - 1]);
 		parse_option(letter, optarg);
 	}
-	if (strcmp(transport, "local") && strcmp(transport, "ring") && strcmp(transport, "shm") &&
-	    strcmp(transport, "tcp"))
+	if (strcmp(transport, "local") && strcmp(transport, "ring") && strcmp(transport, "cma") &&
+	    strcmp(transport, "shm") && strcmp(transport, "tcp"))
 		usage(transport);
 	if (!thread_count || (thread_count & (thread_count - 1)) || rounds < 2 || !handlers_max)
 		usage("--threads, --rounds or --handlers");

@@ -127,17 +127,21 @@ static void serve_fabric(struct floor_far *far, uint64_t *pages, uint64_t page_c
 		.key = 0x666c6f6f72,
 	};
 	const struct fabric_module *module;
+	const struct fabric_ops *ops;
 	struct fabric_target *target;
 	struct error why = { "" };
 	uint64_t idle_spins = 0;
 
-	if (fabric_load(&module, &why) || module->ops->target_open(&options, &target, &why))
+	if (fabric_load(&module, &why))
 		die("the far side", why.text);
-	module->ops->target_address(target, &far->shared->address);
+	ops = fabric_of(module, far->transport);
+	if (ops->target_open(&options, &target, &why))
+		die("the far side", why.text);
+	ops->target_address(target, &far->shared->address);
 	atomic_store(&far->shared->ready, 1);
 	while (!atomic_load_explicit(&far->shared->stop, memory_order_relaxed))
-		rest(module->ops->target_progress(target), &idle_spins);
-	module->ops->target_close(target);
+		rest(ops->target_progress(target), &idle_spins);
+	ops->target_close(target);
 }
 
 static void __attribute__((noreturn)) far_main(struct floor_far *far, uint64_t page_count, int cpu)
@@ -185,7 +189,9 @@ struct floor_far *floor_far_start(const char *transport, uint64_t page_count, in
 		return far;
 	}
 	far->is_ring = !strcmp(transport, "ring");
-	far->transport = strcmp(transport, "tcp") ? FABRIC_SHM : FABRIC_TCP;
+	far->transport = !strcmp(transport, "tcp")   ? FABRIC_TCP
+			 : !strcmp(transport, "cma") ? FABRIC_CMA
+						     : FABRIC_SHM;
 	far->shared = mmap(NULL, sizeof(*far->shared), PROT_READ | PROT_WRITE,
 			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (far->shared == MAP_FAILED)
@@ -224,8 +230,9 @@ struct floor_link *floor_link_open(struct floor_far *far, unsigned int index)
 	if (far->is_ring)
 		return link;
 	if (fabric_load(&module, &why) ||
-	    module->ops->channel_open(far->transport, &far->shared->address, CHANNEL_DEPTH,
-				      &link->channel, &why))
+	    fabric_of(module, far->transport)
+		    ->channel_open(far->transport, &far->shared->address, CHANNEL_DEPTH,
+				   &link->channel, &why))
 		die("link", why.text);
 	return link;
 }

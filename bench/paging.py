@@ -165,7 +165,7 @@ class Paging:
         transport = backing.split("-")[1]
         return self.settings["node_uri"].format(address=place, transport=transport)
 
-    def perdure(self, backing, command):
+    def perdure(self, backing, command, prefetch):
         if not self.tools["perdure"]:
             raise Failed("the build directory has no perdure")
         if backing.startswith("node") and not self.node_uris:
@@ -173,7 +173,7 @@ class Paging:
         report = self.work / "report.json"
         report.unlink(missing_ok=True)
         wrap = [self.tools["perdure"], "run", "--local", f"{self.settings['local_mib']}M"]
-        wrap += ["--far", self.far_uri(backing), "--report", str(report)]
+        wrap += ["--far", self.far_uri(backing), "--report", str(report), "--prefetch", prefetch]
         if backing.startswith("node"):
             wrap += ["--key-file", str(self.key_file)]
         lines = run_program(wrap + ["--"] + command, f"perdure {backing}")

@@ -32,14 +32,26 @@ struct cma_place {
 	uint32_t reserved;
 };
 
+struct cma_operation {
+	struct fabric_context *context;
+	struct iovec here, there;
+	bool is_write;
+};
+
+/* Operations wait for the next poll: one call to the kernel then moves all of one direction. */
 struct cma_channel {
 	struct fabric_channel base;
 	uint64_t memory_base;
 	uint64_t key;
 	struct cma_place place;
-	unsigned depth;
+	unsigned depth; /* of queued and done together */
+	unsigned queued_count;
 	unsigned done_count;
-	struct fabric_done done[]; /* finished at once, told at the next poll; depth entries */
+	struct cma_operation queued[FABRIC_DEPTH_MAX];
+	struct fabric_done done[FABRIC_DEPTH_MAX];
+	/* Of a call. */
+	unsigned chosen[FABRIC_DEPTH_MAX];
+	struct iovec here[FABRIC_DEPTH_MAX], there[FABRIC_DEPTH_MAX];
 };
 
 struct cma_target {
@@ -53,43 +65,34 @@ static int copy_errno(void)
 	return errno == ESRCH ? -ECONNRESET : -errno;
 }
 
-static int copy_in(const struct cma_channel *channel, void *local, size_t bytes, uint64_t address)
+/* 0 when every byte of the `count` pieces was copied. */
+static int copy(const struct cma_channel *channel, const struct iovec *here,
+		const struct iovec *there, unsigned count, bool is_write)
 {
-	struct iovec here = { local, bytes };
-	struct iovec there = { (void *)(uintptr_t)address, bytes };
-	ssize_t count = process_vm_readv(channel->place.pid, &here, 1, &there, 1, 0);
+	ssize_t (*call)(pid_t, const struct iovec *, unsigned long, const struct iovec *,
+			unsigned long, unsigned long) =
+		is_write ? process_vm_writev : process_vm_readv;
+	ssize_t copied = call(channel->place.pid, here, count, there, count, 0);
 
-	if (count < 0)
+	if (copied < 0)
 		return copy_errno();
-	return (size_t)count == bytes ? 0 : -EIO;
+	for (unsigned i = 0; i < count; i++)
+		copied -= (ssize_t)here[i].iov_len;
+	return copied ? -EIO : 0;
 }
 
 static int check_key(const struct cma_channel *channel)
 {
 	uint64_t key = 0;
-	int ret = copy_in(channel, &key, sizeof(key), channel->place.key_address);
+	struct iovec here = { &key, sizeof(key) };
+	struct iovec there = { (void *)(uintptr_t)channel->place.key_address, sizeof(key) };
+	int ret = copy(channel, &here, &there, 1, false);
 
 	if (ret == -EFAULT)
 		return -ECONNRESET;
 	if (ret)
 		return ret;
 	return key == channel->key ? 0 : -ECONNRESET;
-}
-
-static int copy_out(const struct cma_channel *channel, const void *local, size_t bytes,
-		    uint64_t address)
-{
-	struct iovec here = { (void *)local, bytes };
-	struct iovec there = { (void *)(uintptr_t)address, bytes };
-	int ret = check_key(channel);
-	ssize_t count;
-
-	if (ret)
-		return ret;
-	count = process_vm_writev(channel->place.pid, &here, 1, &there, 1, 0);
-	if (count < 0)
-		return copy_errno();
-	return (size_t)count == bytes ? 0 : -EIO;
 }
 
 static int cma_channel_open(enum fabric_transport transport, const struct fabric_address *target,
@@ -101,7 +104,7 @@ static int cma_channel_open(enum fabric_transport transport, const struct fabric
 	assert(transport == FABRIC_CMA && depth <= FABRIC_DEPTH_MAX);
 	if (target->protocol != CMA_PROTOCOL || target->bytes != sizeof(struct cma_place))
 		return error_set(why, -EPROTO, "the node names its process in an unknown way");
-	channel = calloc(1, sizeof(*channel) + depth * sizeof(channel->done[0]));
+	channel = calloc(1, sizeof(*channel));
 	if (!channel)
 		return error_set(why, -ENOMEM, "out of memory");
 	channel->base.ops = &fabric_cma_ops;
@@ -126,42 +129,78 @@ static void cma_channel_close(struct fabric_channel *channel)
 	free(channel);
 }
 
-static int cma_finish(struct cma_channel *channel, struct fabric_context *context, int result)
+static void finish(struct cma_channel *channel, const struct cma_operation *operation, int result)
 {
-	channel->done[channel->done_count++] = (struct fabric_done){ context, result };
+	channel->done[channel->done_count++] = (struct fabric_done){ operation->context, result };
+}
+
+/* The queued operations of one direction, all at once; where that fails, each alone tells why. */
+static void move_queued(struct cma_channel *channel, bool is_write)
+{
+	unsigned count = 0;
+	int ret;
+
+	for (unsigned i = 0; i < channel->queued_count; i++) {
+		if (channel->queued[i].is_write != is_write)
+			continue;
+		channel->chosen[count] = i;
+		channel->here[count] = channel->queued[i].here;
+		channel->there[count++] = channel->queued[i].there;
+	}
+	if (!count)
+		return;
+	ret = is_write ? check_key(channel) : 0;
+	if (!ret && copy(channel, channel->here, channel->there, count, is_write)) {
+		for (unsigned i = 0; i < count; i++)
+			finish(channel, &channel->queued[channel->chosen[i]],
+			       copy(channel, &channel->here[i], &channel->there[i], 1, is_write));
+		return;
+	}
+	for (unsigned i = 0; i < count; i++)
+		finish(channel, &channel->queued[channel->chosen[i]], ret);
+}
+
+static int enqueue(struct fabric_channel *base, const void *local, size_t bytes, uint64_t offset,
+		   struct fabric_context *context, bool is_write)
+{
+	struct cma_channel *channel = (struct cma_channel *)base;
+
+	if (channel->queued_count + channel->done_count == channel->depth)
+		return -EAGAIN;
+	channel->queued[channel->queued_count++] = (struct cma_operation){
+		.context = context,
+		.here = { (void *)local, bytes },
+		.there = { (void *)(uintptr_t)(channel->memory_base + offset), bytes },
+		.is_write = is_write,
+	};
 	return 0;
 }
 
 static int cma_read(struct fabric_channel *base, void *local, size_t bytes, uint64_t offset,
 		    struct fabric_context *context)
 {
-	struct cma_channel *channel = (struct cma_channel *)base;
-
-	if (channel->done_count == channel->depth)
-		return -EAGAIN;
-	return cma_finish(channel, context,
-			  copy_in(channel, local, bytes, channel->memory_base + offset));
+	return enqueue(base, local, bytes, offset, context, false);
 }
 
 static int cma_write(struct fabric_channel *base, const void *local, size_t bytes, uint64_t offset,
 		     struct fabric_context *context)
 {
-	struct cma_channel *channel = (struct cma_channel *)base;
-
-	if (channel->done_count == channel->depth)
-		return -EAGAIN;
-	return cma_finish(channel, context,
-			  copy_out(channel, local, bytes, channel->memory_base + offset));
+	return enqueue(base, local, bytes, offset, context, true);
 }
 
 static int cma_poll(struct fabric_channel *base, struct fabric_done *done, unsigned count_max)
 {
 	struct cma_channel *channel = (struct cma_channel *)base;
-	unsigned count = channel->done_count < count_max ? channel->done_count : count_max;
+	unsigned count;
 
-	memcpy(done, channel->done, count * sizeof(done[0]));
+	if (channel->queued_count) {
+		move_queued(channel, true);
+		move_queued(channel, false);
+		channel->queued_count = 0;
+	}
+	count = channel->done_count < count_max ? channel->done_count : count_max;
 	channel->done_count -= count;
-	memmove(channel->done, channel->done + count, channel->done_count * sizeof(done[0]));
+	memcpy(done, &channel->done[channel->done_count], count * sizeof(done[0]));
 	return (int)count;
 }
 

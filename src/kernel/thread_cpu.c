@@ -38,7 +38,12 @@ void thread_cpu_init(void)
 
 uintptr_t thread_cpu_place(int32_t thread)
 {
-	uintptr_t list = distance ? robust_list(thread) : 0;
+	uintptr_t list;
+
+	/* Another process that reads our memory faults as well; its list is not in our memory. */
+	if (!distance || syscall(SYS_tgkill, getpid(), thread, 0))
+		return 0;
+	list = robust_list(thread);
 
 	return list ? list + (uintptr_t)distance : 0;
 }

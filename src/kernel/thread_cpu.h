@@ -14,8 +14,8 @@
 /* Once, on a thread that the C library made; before the others. */
 void thread_cpu_init(void);
 /*
- * Where the kernel writes the number for `thread`, 0 if that is not known. The thread lives, and
- * sleeps, until the number was read.
+ * Where the kernel writes the number for `thread`; 0 if not known, or of another process. It lives,
+ * and sleeps, until the number was read.
  */
 uintptr_t thread_cpu_place(int32_t thread);
 /* The number at `place`; -1 if it is none. `place` is memory that this thread may touch. */

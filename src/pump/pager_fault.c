@@ -209,6 +209,7 @@ static void serve(struct lane *lane, const struct uffd_message *message)
 	uint64_t page = (uint64_t)(at - pager->start) / PAGE_BYTES, entry;
 	int err;
 
+	assert(page < pager->page_count); /* not a frame: those are full when we touch them */
 	if (!page_table_acquire(&pager->table, page, &entry)) {
 		ask_again(lane, at);
 		return;
