@@ -32,7 +32,7 @@ def _pin(cpu):
 
 
 @contextlib.contextmanager
-def _server(prefix, port, directory):
+def server(prefix, port, directory):
     command = _pin(TOUCH_CPU) + prefix
     command += ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     command += ["--appendonly", "no", "--dir", directory, "--daemonize", "no"]
@@ -94,7 +94,7 @@ def samples(perdure, settings, progress):
         with contextlib.ExitStack() as stack:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="redis-"))
             for name, prefix in wraps.items():
-                stack.enter_context(_server(prefix, ports[name], directory))
+                stack.enter_context(server(prefix, ports[name], directory))
                 measure(ports[name], 16, 2 * KEYS)  # warm-up: the keys exist, caches are filled
             for pair in range(settings["redis_pairs"]):
                 names = list(wraps)

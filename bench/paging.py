@@ -165,17 +165,22 @@ class Paging:
         transport = backing.split("-")[1]
         return self.settings["node_uri"].format(address=place, transport=transport)
 
-    def perdure(self, backing, command, prefetch):
+    def wrap(self, backing, prefetch, local_mib):
+        """What stands before a program's own command."""
         if not self.tools["perdure"]:
             raise Failed("the build directory has no perdure")
         if backing.startswith("node") and not self.node_uris:
             raise Failed("no memory node could be started")
-        report = self.work / "report.json"
-        report.unlink(missing_ok=True)
-        wrap = [self.tools["perdure"], "run", "--local", f"{self.settings['local_mib']}M"]
-        wrap += ["--far", self.far_uri(backing), "--report", str(report), "--prefetch", prefetch]
+        wrap = [self.tools["perdure"], "run", "--local", f"{local_mib}M", "--prefetch", prefetch]
+        wrap += ["--far", self.far_uri(backing)]
         if backing.startswith("node"):
             wrap += ["--key-file", str(self.key_file)]
+        return wrap
+
+    def perdure(self, backing, command, prefetch):
+        report = self.work / "report.json"
+        report.unlink(missing_ok=True)
+        wrap = self.wrap(backing, prefetch, self.settings["local_mib"]) + ["--report", str(report)]
         lines = run_program(wrap + ["--"] + command, f"perdure {backing}")
         found = json.loads(report.read_text())
         check_paged(lines, f"perdure {backing}")

@@ -11,6 +11,8 @@ OVERHEAD_MAX = 0.03
 METADATA_MAX = 0.01
 STREAM_NODE_MIN, STREAM_NODE_MB_S_MIN, STREAM_TCP_MIN = 4, 1500, 2
 RANDOM_PREFETCH_MAX = 1.02
+SCAN_MIN = 1.5
+SCANS = ("python list", "sqlite table", "redis full scan")
 LINE_SET_NS_MAX = 10
 SCAN_CLEAN_US_MAX = 20
 SCAN_GROWTH_MAX = 1.5
@@ -106,6 +108,15 @@ def _prefetch_targets(medians):
                        RANDOM_PREFETCH_MAX, True, f"{_us(ours)} against {_us(plain)}")
 
 
+def _scan_targets(medians):
+    for program in SCANS:
+        plain, ours = (_value(medians, f"scan {program}", way, "seconds")
+                       for way in ("none", "adaptive"))
+        words = "-" if None in (plain, ours) else f"{plain:.2f} s against {ours:.2f} s"
+        yield _verdict(f"scan, {program}, no prefetch over prefetch, tcp", _ratio(plain, ours),
+                       SCAN_MIN, False, words)
+
+
 def _scaling_targets(medians):
     for pinning in ("pinned", "unpinned"):
         one, two = (_value(medians, f"perdure mem, {pinning} x{threads}", "random_read",
@@ -160,7 +171,7 @@ def _line_targets(medians):
 def judge(medians, redis):
     """`medians`: row, phase, metric to number. `redis`: "SET -P 1" to server to requests/s."""
     return [*_floor_targets(medians), *_pinning_targets(medians), *_swap_targets(medians),
-            *_stream_targets(medians), *_prefetch_targets(medians), *_scaling_targets(medians), *_overhead_targets(redis), *_metadata_targets(medians),
+            *_stream_targets(medians), *_prefetch_targets(medians), *_scan_targets(medians), *_scaling_targets(medians), *_overhead_targets(redis), *_metadata_targets(medians),
             *_line_targets(medians)]
 
 

@@ -194,13 +194,15 @@ static int cma_poll(struct fabric_channel *base, struct fabric_done *done, unsig
 	unsigned count;
 
 	if (channel->queued_count) {
-		move_queued(channel, true);
+		/* A thread waits for what is read. */
 		move_queued(channel, false);
+		move_queued(channel, true);
 		channel->queued_count = 0;
 	}
 	count = channel->done_count < count_max ? channel->done_count : count_max;
+	memcpy(done, channel->done, count * sizeof(done[0]));
 	channel->done_count -= count;
-	memcpy(done, &channel->done[channel->done_count], count * sizeof(done[0]));
+	memmove(channel->done, channel->done + count, channel->done_count * sizeof(done[0]));
 	return (int)count;
 }
 

@@ -4,7 +4,6 @@
 #include <linux/rseq.h>
 #include <stddef.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #define THREAD_CPUS_MAX 65536 /* what is larger is not a CPU's number */
@@ -48,13 +47,12 @@ uintptr_t thread_cpu_place(int32_t thread)
 	return list ? list + (uintptr_t)distance : 0;
 }
 
-int thread_cpu_read(uintptr_t place)
+int thread_cpu_read(int memory_fd, uintptr_t place)
 {
 	uint32_t cpu = THREAD_CPUS_MAX;
-	struct iovec here = { &cpu, sizeof(cpu) }, there = { (void *)place, sizeof(cpu) };
 
-	/* A thread that the C library did not make may have its list anywhere: no fault, then. */
-	if (process_vm_readv(getpid(), &here, 1, &there, 1, 0) != sizeof(cpu))
+	/* A thread that the C library did not make may have its list anywhere, or end. */
+	if (pread(memory_fd, &cpu, sizeof(cpu), (off_t)place) != sizeof(cpu))
 		return -1;
 	return cpu < THREAD_CPUS_MAX ? (int)cpu : -1;
 }

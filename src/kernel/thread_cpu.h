@@ -18,7 +18,7 @@ void thread_cpu_init(void);
  * and sleeps, until the number was read.
  */
 uintptr_t thread_cpu_place(int32_t thread);
-/* The number at `place`; -1 if it is none. `place` is memory that this thread may touch. */
-int thread_cpu_read(uintptr_t place);
+/* The number at `place`, read through /proc/self/mem: no fault. -1 if it is none. */
+int thread_cpu_read(int memory_fd, uintptr_t place);
 
 #endif

@@ -69,11 +69,11 @@ int uffd_register(const struct uffd *uffd, void *start, size_t bytes)
 	return ioctl(uffd->fd, UFFDIO_REGISTER, &range) ? -errno : 0;
 }
 
-void uffd_wait(const struct uffd *uffd)
+void uffd_wait(const struct uffd *uffd, int limit_ms)
 {
 	struct pollfd fd = { .fd = uffd->fd, .events = POLLIN };
 
-	poll(&fd, 1, -1);
+	poll(&fd, 1, limit_ms);
 }
 
 int uffd_read(const struct uffd *uffd, struct uffd_message *ret_message)
@@ -90,9 +90,9 @@ int uffd_read(const struct uffd *uffd, struct uffd_message *ret_message)
 	}
 	if (message.event != UFFD_EVENT_PAGEFAULT)
 		return 0;
-	ret_message->event = message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP ?
-				     UFFD_WRITE_PROTECTED :
-				     UFFD_FAULT;
+	ret_message->event = message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP
+				     ? UFFD_WRITE_PROTECTED
+				     : UFFD_FAULT;
 	ret_message->address = message.arg.pagefault.address & ~(PAGE_BYTES - 1);
 	ret_message->write = message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE;
 	ret_message->thread = (int32_t)message.arg.pagefault.feat.ptid;
@@ -110,6 +110,26 @@ int uffd_copy(const struct uffd *uffd, void *to, const void *source)
 	return ioctl(uffd->fd, UFFDIO_COPY, &copy) ? -errno : 0;
 }
 
+static bool is_present(const char *page)
+{
+	unsigned char vec = 0;
+
+	return !syscall(SYS_mincore, page, PAGE_BYTES, &vec) && vec & 1;
+}
+
+/*
+ * Linux 6.18 may answer EEXIST for pages that it has moved: it tried one again after it had to
+ * wait. Where they are tells: the first of them that are there, and no longer here, were moved.
+ */
+static size_t moved_after_all(const char *to, const char *from, size_t bytes)
+{
+	size_t moved = 0;
+
+	while (moved < bytes && is_present(to + moved) && !is_present(from + moved))
+		moved += PAGE_BYTES;
+	return moved;
+}
+
 int uffd_move(const struct uffd *uffd, void *to, void *from, size_t bytes, size_t *ret_moved)
 {
 	struct uffdio_move move = {
@@ -120,7 +140,13 @@ int uffd_move(const struct uffd *uffd, void *to, void *from, size_t bytes, size_
 	int err = ioctl(uffd->fd, UFFDIO_MOVE, &move) ? -errno : 0;
 
 	*ret_moved = move.move > 0 ? (size_t)move.move : 0;
-	return err;
+	if (err == -EEXIST)
+		*ret_moved = moved_after_all(to, from, bytes);
+	if (err != -EEXIST || !*ret_moved)
+		return err;
+	for (size_t at = 0; at < *ret_moved; at += PAGE_BYTES)
+		uffd_wake(uffd, (char *)to + at);
+	return *ret_moved == bytes ? 0 : -EAGAIN;
 }
 
 int uffd_write_protect(const struct uffd *uffd, void *page, bool protect)

@@ -34,8 +34,11 @@ struct uffd_message {
 int uffd_open(struct uffd *ret_uffd, struct error *why);
 /* Faults on missing and on write-protected pages of the range are reported. */
 int uffd_register(const struct uffd *uffd, void *start, size_t bytes);
-/* Sleeps until there is a message. All who wait are woken by each, and one of them reads it. */
-void uffd_wait(const struct uffd *uffd);
+/*
+ * Sleeps until there is a message, at most `limit_ms` (-1: for ever). All who wait are woken by
+ * each, and one of them reads it.
+ */
+void uffd_wait(const struct uffd *uffd, int limit_ms);
 /*
  * -EAGAIN when there is no message. From a fork on until its message was read, the calls below that
  * change the memory give -EAGAIN; faults come first, so who gets that has to read on.

@@ -186,6 +186,13 @@ static void plan_line(const struct page_table *table, uint64_t page, struct pref
 	stream->end = page + (uint64_t)(stream->stride * (stream->window + 1));
 }
 
+static void name_stream(const struct prefetch *prefetch, const struct prefetch_stream *stream,
+			struct prefetch_plan *plan)
+{
+	plan->stream = (uint32_t)(stream - prefetch->streams);
+	plan->age = stream->age;
+}
+
 static void begin(struct prefetch *prefetch, const struct page_table *table, uint64_t page,
 		  struct prefetch_plan *plan, struct prefetch_verdict *verdict)
 {
@@ -198,7 +205,7 @@ static void begin(struct prefetch *prefetch, const struct page_table *table, uin
 	*stream = (struct prefetch_stream){ .stride = stride,
 					    .window = PREFETCH_WINDOW_FIRST,
 					    .age = prefetch->clock };
-	plan->stream = (uint32_t)(stream - prefetch->streams);
+	name_stream(prefetch, stream, plan);
 	if (llabs(stride) == 1)
 		plan_line(table, page, stream, plan);
 	else
@@ -213,7 +220,7 @@ static void adapt(struct prefetch *prefetch, const struct page_table *table, uin
 
 	if (stream) {
 		stream->age = prefetch->clock;
-		plan->stream = (uint32_t)(stream - prefetch->streams);
+		name_stream(prefetch, stream, plan);
 		go_on(stream, steps, verdict);
 		plan_window(table, page, stream, plan);
 		if (!stream->window)
@@ -241,7 +248,7 @@ static void take_line(struct prefetch *prefetch, const struct page_table *table,
 	else
 		stream = new_stream(prefetch, verdict);
 	*stream = (struct prefetch_stream){ .stride = 1, .age = prefetch->clock };
-	plan->stream = (uint32_t)(stream - prefetch->streams);
+	name_stream(prefetch, stream, plan);
 	plan_line(table, page, stream, plan);
 }
 
@@ -257,7 +264,10 @@ void prefetch_demand(struct prefetch *prefetch, const struct page_table *table, 
 		adapt(prefetch, table, page, ret_plan, ret_verdict);
 }
 
-void prefetch_begun(struct prefetch *prefetch, const struct prefetch_plan *plan, uint32_t count)
+void prefetch_lost(struct prefetch *prefetch, const struct prefetch_plan *plan, uint32_t count)
 {
-	prefetch->streams[plan->stream].issued = count;
+	struct prefetch_stream *stream = &prefetch->streams[plan->stream];
+
+	if (stream->stride && stream->age == plan->age)
+		stream->issued -= count;
 }

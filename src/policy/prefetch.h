@@ -42,7 +42,8 @@ enum prefetch_source {
 /* Pages to fetch, in this order; none is the page demanded. */
 struct prefetch_plan {
 	enum prefetch_source source;
-	uint32_t stream; /* that it is of */
+	uint32_t stream; /* that it is of, */
+	uint32_t age;	 /* and which of its plans */
 	uint32_t count;
 	uint64_t pages[PREFETCH_PAGES_MAX];
 };
@@ -93,7 +94,7 @@ uint32_t prefetch_whole_line(const struct page_table *table, uint64_t line,
 void prefetch_demand(struct prefetch *prefetch, const struct page_table *table, uint64_t page,
 		     struct prefetch_plan *ret_plan, struct prefetch_verdict *ret_verdict);
 
-/* Only `count` pages of the plan, the latest of its stream, were fetched. */
-void prefetch_begun(struct prefetch *prefetch, const struct prefetch_plan *plan, uint32_t count);
+/* So many pages of the plan did not come: they are neither used nor wasted. */
+void prefetch_lost(struct prefetch *prefetch, const struct prefetch_plan *plan, uint32_t count);
 
 #endif

@@ -15,19 +15,11 @@ static bool is_owned(int fd)
 	return preload_manages() && descriptor_is_own(fd);
 }
 
-static int answer(long result)
-{
-	if (result >= 0)
-		return (int)result;
-	errno = (int)-result;
-	return -1;
-}
-
 PRELOAD_EXPORT int close(int fd)
 {
 	if (inside_depth)
-		return answer(fd < 0 ? -EBADF : descriptor_close(fd));
-	return answer(is_owned(fd) ? -EBADF : RAW_CALL(SYS_close, fd));
+		return preload_answer(fd < 0 ? -EBADF : descriptor_close(fd));
+	return preload_answer(is_owned(fd) ? -EBADF : RAW_CALL(SYS_close, fd));
 }
 
 PRELOAD_EXPORT int close_range(unsigned int first, unsigned int last, int flags)
@@ -36,16 +28,16 @@ PRELOAD_EXPORT int close_range(unsigned int first, unsigned int last, int flags)
 	long result;
 
 	if (!preload_manages() || first > last)
-		return answer(RAW_CALL(SYS_close_range, first, last, flags));
+		return preload_answer(RAW_CALL(SYS_close_range, first, last, flags));
 	/* As many calls as there are runs between owned descriptors. */
 	for (fd = descriptor_next_own(first); fd < DESCRIPTOR_KNOWN_MAX && fd <= last;
 	     fd = descriptor_next_own(fd + 1)) {
 		result = fd > from ? RAW_CALL(SYS_close_range, from, fd - 1, flags) : 0;
 		if (result < 0)
-			return answer(result);
+			return preload_answer(result);
 		from = fd + 1;
 	}
-	return from > last ? 0 : answer(RAW_CALL(SYS_close_range, from, last, flags));
+	return from > last ? 0 : preload_answer(RAW_CALL(SYS_close_range, from, last, flags));
 }
 
 PRELOAD_EXPORT void closefrom(int first)
@@ -57,13 +49,13 @@ PRELOAD_EXPORT void closefrom(int first)
 PRELOAD_EXPORT int dup2(int from, int to)
 {
 	if (from != to && is_owned(to))
-		return answer(-EBUSY);
-	return answer(RAW_CALL(SYS_dup2, from, to));
+		return preload_answer(-EBUSY);
+	return preload_answer(RAW_CALL(SYS_dup2, from, to));
 }
 
 PRELOAD_EXPORT int dup3(int from, int to, int flags)
 {
 	if (from != to && is_owned(to))
-		return answer(-EBUSY);
-	return answer(RAW_CALL(SYS_dup3, from, to, flags));
+		return preload_answer(-EBUSY);
+	return preload_answer(RAW_CALL(SYS_dup3, from, to, flags));
 }

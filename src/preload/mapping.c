@@ -4,27 +4,19 @@
 #include <stdarg.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
 #include "base/raw_map.h"
 #include "preload/preload.h"
 #include "pump/region.h"
 
-#define PAGE_BYTES ((size_t)4096)
 #define FIXED (MAP_FIXED | MAP_FIXED_NOREPLACE)
 /* Anonymous private memory of these kinds is left to the kernel. */
 #define UNMANAGED (MAP_HUGETLB | MAP_32BIT | MAP_GROWSDOWN)
 
 /* As the C library answers. */
-static int answer(int err)
-{
-	if (!err)
-		return 0;
-	errno = -err;
-	return -1;
-}
-
 static void *answer_pointer(int err, void *address)
 {
-	return answer(err) ? MAP_FAILED : address;
+	return preload_answer(err) ? MAP_FAILED : address;
 }
 
 static bool meets(const void *address, size_t bytes)
@@ -78,11 +70,11 @@ PRELOAD_EXPORT int munmap(void *address, size_t bytes)
 	int err;
 
 	if (!meets(address, bytes))
-		return answer(raw_munmap(address, bytes));
+		return preload_answer(raw_munmap(address, bytes));
 	inside_enter();
 	err = region_unmap(address, bytes);
 	inside_leave();
-	return answer(err);
+	return preload_answer(err);
 }
 
 PRELOAD_EXPORT void *mremap(void *address, size_t old_bytes, size_t new_bytes, int flags, ...)
@@ -115,11 +107,11 @@ PRELOAD_EXPORT int mprotect(void *address, size_t bytes, int protection)
 	int err;
 
 	if (!meets(address, bytes))
-		return answer(raw_mprotect(address, bytes, protection));
+		return preload_answer(raw_mprotect(address, bytes, protection));
 	inside_enter();
 	err = region_protect(address, bytes, protection);
 	inside_leave();
-	return answer(err);
+	return preload_answer(err);
 }
 
 static int advise(void *address, size_t bytes, int advice)
@@ -136,7 +128,7 @@ static int advise(void *address, size_t bytes, int advice)
 
 PRELOAD_EXPORT int madvise(void *address, size_t bytes, int advice)
 {
-	return answer(advise(address, bytes, advice));
+	return preload_answer(advise(address, bytes, advice));
 }
 
 /* POSIX's DONTNEED keeps the contents; it is a hint that the pager has no use for. */
@@ -150,11 +142,11 @@ PRELOAD_EXPORT int msync(void *address, size_t bytes, int flags)
 	int err;
 
 	if (!meets(address, bytes))
-		return answer((int)RAW_CALL(SYS_msync, address, bytes, flags));
+		return preload_answer((int)RAW_CALL(SYS_msync, address, bytes, flags));
 	inside_enter();
 	err = region_sync(address, bytes, flags);
 	inside_leave();
-	return answer(err);
+	return preload_answer(err);
 }
 
 PRELOAD_EXPORT int mlock(const void *address, size_t bytes)
@@ -162,19 +154,19 @@ PRELOAD_EXPORT int mlock(const void *address, size_t bytes)
 	int err;
 
 	if (!meets(address, bytes))
-		return answer((int)RAW_CALL(SYS_mlock, address, bytes));
+		return preload_answer((int)RAW_CALL(SYS_mlock, address, bytes));
 	inside_enter();
 	err = region_lock(address, bytes);
 	inside_leave();
-	return answer(err);
+	return preload_answer(err);
 }
 
 PRELOAD_EXPORT int mlock2(const void *address, size_t bytes, unsigned int flags)
 {
 	if (!meets(address, bytes))
-		return answer((int)RAW_CALL(SYS_mlock2, address, bytes, flags));
+		return preload_answer((int)RAW_CALL(SYS_mlock2, address, bytes, flags));
 	/* Locking all at once keeps the promise of MLOCK_ONFAULT as well. */
-	return flags & ~MLOCK_ONFAULT ? answer(-EINVAL) : mlock(address, bytes);
+	return flags & ~MLOCK_ONFAULT ? preload_answer(-EINVAL) : mlock(address, bytes);
 }
 
 PRELOAD_EXPORT int munlock(const void *address, size_t bytes)
@@ -182,21 +174,21 @@ PRELOAD_EXPORT int munlock(const void *address, size_t bytes)
 	int err;
 
 	if (!meets(address, bytes))
-		return answer((int)RAW_CALL(SYS_munlock, address, bytes));
+		return preload_answer((int)RAW_CALL(SYS_munlock, address, bytes));
 	inside_enter();
 	err = region_unlock(address, bytes);
 	inside_leave();
-	return answer(err);
+	return preload_answer(err);
 }
 
 /* All of a memory that outgrows the host cannot be locked, and the kernel's lock would try. */
 PRELOAD_EXPORT int mlockall(int flags)
 {
 	if (!preload_manages())
-		return answer((int)RAW_CALL(SYS_mlockall, flags));
+		return preload_answer((int)RAW_CALL(SYS_mlockall, flags));
 	if (!flags || flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) || flags == MCL_ONFAULT)
-		return answer(-EINVAL);
-	return answer(-ENOMEM);
+		return preload_answer(-EINVAL);
+	return preload_answer(-ENOMEM);
 }
 
 PRELOAD_EXPORT int munlockall(void)
@@ -206,7 +198,7 @@ PRELOAD_EXPORT int munlockall(void)
 		region_unlock_all();
 		inside_leave();
 	}
-	return answer((int)RAW_CALL(SYS_munlockall));
+	return preload_answer((int)RAW_CALL(SYS_munlockall));
 }
 
 PRELOAD_EXPORT int mincore(void *address, size_t bytes, unsigned char *vector)
@@ -214,9 +206,9 @@ PRELOAD_EXPORT int mincore(void *address, size_t bytes, unsigned char *vector)
 	int err;
 
 	if (!meets(address, bytes))
-		return answer((int)RAW_CALL(SYS_mincore, address, bytes, vector));
+		return preload_answer((int)RAW_CALL(SYS_mincore, address, bytes, vector));
 	inside_enter();
 	err = region_resident(address, bytes, vector);
 	inside_leave();
-	return answer(err);
+	return preload_answer(err);
 }

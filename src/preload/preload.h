@@ -4,6 +4,7 @@
 
 /* What the files of the preload library share. */
 
+#include <errno.h>
 #include <stdbool.h>
 
 #include "base/error.h"
@@ -22,6 +23,15 @@ extern int preload_socket; /* to the launcher; -1 when there is none */
 static inline bool preload_manages(void)
 {
 	return __atomic_load_n(&preload_ready, __ATOMIC_ACQUIRE) && !inside_depth;
+}
+
+/* As the C library answers: what is not negative, or -1 with errno. */
+static inline int preload_answer(long result)
+{
+	if (result >= 0)
+		return (int)result;
+	errno = (int)-result;
+	return -1;
 }
 
 /* Before any other thread exists: finds the glibc functions that have no second name. */

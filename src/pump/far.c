@@ -200,6 +200,7 @@ int far_store(struct far_lane *lane, char *pages, const uint32_t *crcs, uint32_t
 	/* Behind the taking: channels were offered before the slots of their backing could be. */
 	far_lane_adopt(lane);
 	note_checksums(far, *ret_first_slot, crcs, (uint32_t)taken);
+	far_note_look(lane, clock_now_ns());
 	*store = (struct store){
 		.used = true,
 		.tag = tag,
@@ -249,6 +250,19 @@ static bool settle_copy(struct far_lane *lane, struct store *store, uint32_t i)
 	return false;
 }
 
+void far_note_look(struct far_lane *lane, uint64_t now_ns)
+{
+	uint64_t gap_ns = now_ns - lane->polled_ns;
+
+	lane->polled_ns = now_ns;
+	if (gap_ns < FAR_LOOK_GAP_NS)
+		return;
+	for (uint32_t i = 0; i < FAR_STORES_MAX; i++)
+		lane->stores[i].deadline_ns += gap_ns;
+	for (uint32_t i = 0; i < FAR_READS_MAX; i++)
+		lane->reads[i].deadline_ns += gap_ns;
+}
+
 static bool is_ended(struct far_lane *lane, struct store *store, uint64_t now_ns)
 {
 	bool waiting = false;
@@ -273,6 +287,7 @@ void far_push(struct far_lane *lane)
 	far_lane_adopt(lane);
 	if (!lane->pending)
 		return;
+	far_note_look(lane, clock_now_ns());
 	for (uint32_t i = 0; i < lane->far->backing_count; i++)
 		if (lane->channels[i])
 			lane->channels[i]->ops->poll(lane->channels[i]);

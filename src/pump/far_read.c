@@ -57,6 +57,7 @@ int far_read_begin(struct far_lane *lane, uint32_t slot, uint32_t page_count, vo
 		return err;
 	for (uint32_t i = 0; i < page_count; i++)
 		read->crcs[i] = crcs[i];
+	far_note_look(lane, clock_now_ns());
 	read->used = true;
 	read->deadline_ns = clock_now_ns() + lane->far->timeout_ns;
 	lane->reading++;
@@ -84,6 +85,7 @@ bool far_read_poll(struct far_lane *lane, uint32_t index, uint32_t *ret_good)
 
 	assert(read->used);
 	if (read->io.result == BACKING_PENDING) {
+		far_note_look(lane, clock_now_ns());
 		lane->channels[backing]->ops->poll(lane->channels[backing]);
 		if (read->io.result == BACKING_PENDING && clock_now_ns() > read->deadline_ns) {
 			far_count(&lane->far->counters->fetch_timeouts, 1);
@@ -92,8 +94,9 @@ bool far_read_poll(struct far_lane *lane, uint32_t index, uint32_t *ret_good)
 		if (read->io.result == BACKING_PENDING)
 			return false;
 	}
-	if (far_means_gone(read->io.result))
-		far_give_up(lane->far, backing, read->copy.session, true);
+	/* Nothing may land in the pages any more. */
+	if (far_means_gone(read->io.result) && far_has_channel(lane, read->copy))
+		far_end_channel(lane, backing, read->io.result);
 	good = read->io.result ? 0 : check_pages(read);
 	far_count(&counters->pages_fetched, (uint64_t)__builtin_popcount(good));
 	if (good != (uint32_t)((1ull << read->io.page_count) - 1))

@@ -23,6 +23,7 @@
 #define FAR_LAND_NS_MORE 1000000000ull
 
 #define FAR_SPIN_NS 200000u /* of a wait in which others are only let before */
+#define FAR_LOOK_GAP_NS 100000000u /* a longer one between two looks does not count as waiting */
 #define FAR_NAP_NS 20000u   /* and from then on between two looks; the kernel rounds it up */
 
 struct far_retry {
@@ -108,6 +109,7 @@ struct far_lane {
 	struct backing_channel *offered[SLOT_BACKINGS_MAX]; /* NULL: none any more */
 	uint32_t offered_sessions[SLOT_BACKINGS_MAX];
 	_Atomic uint32_t lacking; /* a bit a backing: its channel was closed after an error */
+	uint64_t polled_ns; /* when the lane's channels were last looked at */
 	uint32_t pending; /* stores that far_poll() has not given yet, */
 	uint32_t ended;	  /* and of them those that are over */
 	struct store stores[FAR_STORES_MAX];
@@ -173,6 +175,11 @@ void far_fill_io(struct backing_io *io, enum backing_verb verb, struct slot_copy
 		 uint32_t slot, uint32_t page_count, void *pages);
 /* Runs one io to its end, or to an error of the channel: -ETIMEDOUT after `timeout_ns`. */
 int far_run_io(struct backing_channel *channel, struct backing_io *io, uint64_t timeout_ns);
+/*
+ * The lane is looked at now. What is on its way is not late for the time in which nobody looked:
+ * some transports move only then.
+ */
+void far_note_look(struct far_lane *lane, uint64_t now_ns);
 /* Moves the lane's stores on; those that end wait for far_poll(). By whoever has the lane. */
 void far_push(struct far_lane *lane);
 /* Moves neighbouring slots of the copy, whose first is `slot` of the map. */

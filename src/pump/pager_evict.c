@@ -115,8 +115,12 @@ static uint32_t move_run(struct pager *pager, const struct departure *out, uint3
 	if (run == 1 || !pager->use_move)
 		return 0;
 	for (uint32_t try = 0; try < 2; try++) {
-		uffd_move(&pager->uffd, pager_frame(pager, frame), at, run * PAGE_BYTES, &moved);
-		if (moved || make_own(at, run))
+		int err = uffd_move(&pager->uffd, pager_frame(pager, frame), at, run * PAGE_BYTES,
+				    &moved);
+
+		/* Of another error nothing is known, and populating a page that is not there waits
+		 * for ourselves. */
+		if (moved || err != -EBUSY || make_own(at, run))
 			break;
 	}
 	return (uint32_t)(moved / PAGE_BYTES);
@@ -315,10 +319,15 @@ uint32_t pager_evict_pages(struct lane *lane, const uint32_t *pages, uint32_t wa
 	return gone;
 }
 
+bool pager_has_store_room(const struct lane *lane)
+{
+	return far_stores_pending(lane->far) + EVICT_BATCH_PAGES <= FAR_STORES_MAX;
+}
+
 void pager_make_store_room(struct lane *lane)
 {
 	/* Stores of a group are noted when it is queued: none may end before, so none may wait. */
-	while (far_stores_pending(lane->far) + EVICT_BATCH_PAGES > FAR_STORES_MAX) {
+	while (!pager_has_store_room(lane)) {
 		pager_reap(lane);
 		sched_yield();
 	}

@@ -19,6 +19,7 @@
 #define PAGER_ASKS_BEFORE_NAP 8 /* about the time of a fetch from a node */
 #define PAGER_NAP_NS 20000	/* the kernel rounds it up to some 70 us */
 #define PAGER_REFUSAL_NS 10000000 /* a woken thread runs by then; one that did not asks again */
+#define PAGER_SLOW_NS 300000 /* a fault that waits for a disk: others should not wait behind it */
 #define PAGER_NO_MEMORY_NAP_NS 1000000 /* between two tries, as long as there is room to wait for */
 
 /* The only words that Perdure ever writes to the program's standard error: something is lost. */
@@ -131,7 +132,6 @@ static int bring_far(struct lane *lane, uint64_t page, uint64_t *entry)
 	begun_ns = clock_now_ns();
 	err = far_fetch(lane->far, page_entry_slot(*entry), pager->checksums[page], lane->buffer,
 			&backing);
-	pager_note_fetch(pager, clock_now_ns() - begun_ns);
 	if (err) {
 		pager_unreserve(pager);
 		pager_count(&pager->counters->pages_lost, 1);
@@ -139,6 +139,7 @@ static int bring_far(struct lane *lane, uint64_t page, uint64_t *entry)
 		*entry = page_entry_with_state(*entry, PAGE_LOST);
 		return -ENODATA;
 	}
+	pager_note_fetch(pager, clock_now_ns() - begun_ns);
 	pager_count(&pager->counters->pages_fetched, 1);
 	*entry = page_entry_counted(*entry);
 	return fill(lane, page, lane->buffer);
@@ -246,7 +247,7 @@ static void give_spare(struct pager *pager)
 static void handle(struct lane *lane, const struct uffd_message *message)
 {
 	struct pager *pager = lane->pager;
-	uint64_t begun_ns = clock_now_ns();
+	uint64_t begun_ns = clock_now_ns(), took_ns;
 
 	pthread_mutex_lock(&lane->lock);
 	/*
@@ -254,17 +255,21 @@ static void handle(struct lane *lane, const struct uffd_message *message)
 	 * handler half through a batch would be served from another CPU, at several times the cost.
 	 */
 	pager_reap(lane);
-	pager_evict_ahead(lane);
+	pager_evict_ahead(lane, false);
 	if (message->event == UFFD_FAULT || message->event == UFFD_WRITE_PROTECTED) {
 		lane->served = message->thread;
 		pager_look_beside(lane, message->thread);
 		serve(lane, message);
 		pager_count(&pager->counters->faults, 1);
-		histogram_add(pager->counters->fault_ns, clock_now_ns() - begun_ns);
+		took_ns = clock_now_ns() - begun_ns;
+		histogram_add(pager->counters->fault_ns, took_ns);
+		if (took_ns > PAGER_SLOW_NS)
+			pager_call_another(pager);
 	} else if (message->event == UFFD_FORKED) {
 		pager_note_fork(pager, message->child_fd);
 	}
 	pager_end_intake(lane);
+	pager_evict_ahead(lane, true);
 	pager_show_local(pager);
 	pthread_mutex_unlock(&lane->lock);
 }
@@ -291,5 +296,7 @@ void *pager_handle(void *argument)
 			give_spare(pager);
 		else if (err == -ENOMEM)
 			sched_yield(); /* for the report of a fork: it is given again */
+		else
+			assert(!err);
 	}
 }

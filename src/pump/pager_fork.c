@@ -111,7 +111,7 @@ void pager_fork_prepare(struct pager *pager, struct pager_fork *fork)
 
 	far_mender_pause(pager->far);
 	pthread_mutex_lock(&lane->lock);
-	pager_evict_ahead(lane);
+	pager_evict_ahead(lane, true);
 	pthread_mutex_unlock(&lane->lock);
 	pager->forking_thread = gettid();
 	atomic_store(&pager->child_fd, -1);
@@ -187,7 +187,7 @@ static int take_child(struct pager *pager, int socket, struct uffd *ret_child)
 		return 0;
 	*ret_child = pager->uffd;
 	ret_child->fd = fd;
-	/* So that a child which is killed leaves nobody waiting in read(). */
+	/* As uffd_open() does; and a child that is killed leaves nobody waiting in read(). */
 	if (fcntl(fd, F_SETFL, O_NONBLOCK))
 		return -errno;
 	return descriptor_send(socket, &byte, 1, fd, MSG_DONTWAIT);
@@ -320,6 +320,9 @@ static int remake_lanes(struct pager *pager, struct error *why)
 		pthread_mutex_init(&pager->lanes[i].lock, NULL);
 		pager->lanes[i].put_off_count = 0;
 		pager->lanes[i].away = 0;
+		pager->lanes[i].misses = 0;
+		pager->lanes[i].foreign = 0;
+		pager->lanes[i].late_count = 0;
 		err = far_lane_reopen(pager->lanes[i].far, why);
 	}
 	for (uint32_t i = 0; !err && i < pager->lane_count; i++)
@@ -339,8 +342,6 @@ static int part(struct pager *pager, int socket, struct error *why)
 	if (send(socket, &child_is_ready, 1, MSG_NOSIGNAL) != 1 || recv(socket, &byte, 1, 0) != 1 ||
 	    byte != parent_is_done)
 		return error_set(why, -ECHILD, "the parent of the fork is gone");
-	if (fcntl(pager->uffd.fd, F_SETFL, 0))
-		return error_set(why, -errno, "userfaultfd: %s", strerror(errno));
 	return 0;
 }
 

@@ -37,11 +37,10 @@ static void sort_by_slot(struct arrival *pages, uint32_t count)
 }
 
 /* Takes the entries of those pages of the plan that are still far. */
-static void take_entries(struct pager *pager, struct intake *intake,
-			 const struct prefetch_plan *plan)
+static void take_entries(struct pager *pager, struct intake *intake)
 {
-	for (uint32_t i = 0; i < plan->count; i++) {
-		uint64_t page = plan->pages[i], entry;
+	for (uint32_t i = 0; i < intake->plan.count; i++) {
+		uint64_t page = intake->plan.pages[i], entry;
 
 		if (!page_table_acquire(&pager->table, page, &entry))
 			continue;
@@ -105,10 +104,34 @@ static void drop_frame(struct pager *pager, uint32_t frame)
 
 /* ---- Arrivals ---- */
 
+/* So many pages of the plan do not come. */
+static void lose(struct lane *lane, uint32_t count)
+{
+	struct pager *pager = lane->pager;
+
+	if (!count)
+		return;
+	pthread_mutex_lock(&pager->prefetch_lock);
+	prefetch_lost(&pager->prefetch, &lane->intake.plan, count);
+	pthread_mutex_unlock(&pager->prefetch_lock);
+}
+
 static void count_late(struct lane *lane, const struct run_in *run)
 {
-	pager_count(&lane->pager->counters->prefetch[lane->intake.source].late,
-		    run->count - (run->rank == 0));
+	uint32_t count = run->count - (run->rank == 0);
+
+	pager_count(&lane->pager->counters->prefetch[lane->intake.plan.source].late, count);
+	lose(lane, count);
+}
+
+/* Those of the run that did not come whole, or did not find their place. */
+static void count_missing(struct lane *lane, const struct arrival *pages, uint32_t count)
+{
+	uint32_t missing = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		missing += !pages[i].present && pages[i].rank > 0;
+	lose(lane, missing);
 }
 
 static void note_present(struct pager *pager, struct arrival *arrival)
@@ -189,6 +212,8 @@ static void admit(struct lane *lane, struct run_in *run, uint32_t good)
 		}
 		i += moved;
 	}
+	if (!lane->intake.expired)
+		count_missing(lane, pages, run->count);
 	for (uint32_t i = 0; i < run->count; i++)
 		leave_far(pager, &pages[i]);
 	run->done = true;
@@ -241,7 +266,7 @@ static void begin_reads(struct lane *lane, struct intake *intake)
 				   pager_frame(pager, pages[0].frame), crcs, &run->read) < 0)
 			admit(lane, run, 0);
 		else
-			pager_count(&pager->counters->prefetch[intake->source].issued,
+			pager_count(&pager->counters->prefetch[intake->plan.source].issued,
 				    run->count - (run->rank == 0));
 	}
 }
@@ -318,16 +343,6 @@ static void plan(struct pager *pager, uint64_t page, struct prefetch_plan *ret_p
 	pager_count(&counters->prefetch[verdict.source].wasted, verdict.wasted);
 }
 
-/* Some pages of the plan were another's just then, or there was no room. */
-static void note_begun(struct pager *pager, const struct prefetch_plan *ahead, uint32_t count)
-{
-	if (count == ahead->count)
-		return;
-	pthread_mutex_lock(&pager->prefetch_lock);
-	prefetch_begun(&pager->prefetch, ahead, count);
-	pthread_mutex_unlock(&pager->prefetch_lock);
-}
-
 void pager_note_fetch(struct pager *pager, uint64_t ns)
 {
 	uint64_t usual = atomic_load_explicit(&pager->fetch_ns, memory_order_relaxed);
@@ -365,26 +380,21 @@ bool pager_bring_ahead(struct lane *lane, uint64_t page, uint64_t *entry)
 {
 	struct pager *pager = lane->pager;
 	struct intake *intake = &lane->intake;
-	struct prefetch_plan ahead;
 
 	if (pager->prefetch.mode == PREFETCH_NONE || atomic_load(&pager->still))
 		return false;
-	plan(pager, page, &ahead);
-	if (!ahead.count)
+	plan(pager, page, &intake->plan);
+	if (!intake->plan.count)
 		return false;
-	if (lane->late_count) {
-		note_begun(pager, &ahead, 0);
-		return false;
-	}
 	intake->count = 1;
-	intake->source = ahead.source;
 	intake->pages[0] = (struct arrival){ .page = (uint32_t)page, .entry = *entry };
-	take_entries(pager, intake, &ahead);
+	if (!lane->late_count)
+		take_entries(pager, intake);
 	if (!give_frames(lane, intake)) {
-		note_begun(pager, &ahead, 0);
+		lose(lane, intake->plan.count);
 		return false;
 	}
-	note_begun(pager, &ahead, intake->count - 1);
+	lose(lane, intake->plan.count - (intake->count - 1));
 	make_runs(intake);
 	sort_by_rank(intake->runs, intake->run_count);
 	intake->expired = false;
@@ -396,7 +406,8 @@ bool pager_bring_ahead(struct lane *lane, uint64_t page, uint64_t *entry)
 		if (spins % POLLS_PER_REST == 0)
 			far_rest(clock_now_ns() - intake->begun_ns);
 	}
-	pager_note_fetch(pager, clock_now_ns() - intake->begun_ns);
+	if (demanded(intake)->present)
+		pager_note_fetch(pager, clock_now_ns() - intake->begun_ns);
 	*entry = demanded(intake)->entry;
 	return demanded(intake)->present;
 }

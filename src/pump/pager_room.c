@@ -163,7 +163,7 @@ int pager_reserve(struct lane *lane)
 	return 0;
 }
 
-void pager_evict_ahead(struct lane *lane)
+void pager_evict_ahead(struct lane *lane, bool may_wait)
 {
 	struct pager *pager = lane->pager;
 	uint64_t local = atomic_load_explicit(&pager->local_pages, memory_order_relaxed);
@@ -173,7 +173,7 @@ void pager_evict_ahead(struct lane *lane)
 	victims = pager->frames.victim_count;
 	pthread_mutex_unlock(&pager->lock);
 	batches = evict_batches(&pager->policy, pager->limit_pages, local, victims);
-	while (batches-- && evict_batch(lane))
+	while (batches-- && (may_wait || pager_has_store_room(lane)) && evict_batch(lane))
 		pager_reap(lane);
 }
 

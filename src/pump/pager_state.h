@@ -46,7 +46,7 @@ struct run_in {
 
 /* What is fetched together at a fault. */
 struct intake {
-	enum prefetch_source source;
+	struct prefetch_plan plan;
 	uint32_t count, run_count;
 	uint64_t begun_ns, deadline_ns; /* of the timer */
 	bool expired;	      /* the timer has ended */
@@ -164,6 +164,8 @@ bool pager_is_at_rest(struct pager *pager, uint64_t entry);
 
 /* Waits for a fault, or stays away while none comes from beside: 0 or -errno of uffd_read(). */
 int pager_wait(struct lane *lane, struct uffd_message *ret_message);
+/* Calls a handler that stays away, as this one was long at a fault. */
+void pager_call_another(struct pager *pager);
 /* Now and then: on which CPU does this thread fault, which sleeps? Calls the handler there. */
 void pager_look_beside(struct lane *lane, int32_t thread);
 
@@ -209,10 +211,11 @@ void pager_end_intake(struct lane *lane);
 void pager_note_fetch(struct pager *pager, uint64_t ns);
 /* Gives up the frames of late reads that have ended. */
 void pager_reap_late(struct lane *lane);
-/* Waits until the lane can take the stores of a batch. */
+/* The lane can take the stores of a batch; waits until it can. */
+bool pager_has_store_room(const struct lane *lane);
 void pager_make_store_room(struct lane *lane);
-/* Evicts ahead of need, by the policy. */
-void pager_evict_ahead(struct lane *lane);
+/* Evicts ahead of need, by the policy; without `may_wait` only what can be stored at once. */
+void pager_evict_ahead(struct lane *lane, bool may_wait);
 /* The counters say how many pages are local. */
 void pager_show_local(struct pager *pager);
 /* Ends the lane's stores that are done. */

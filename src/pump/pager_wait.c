@@ -19,6 +19,7 @@
 #define PAGER_MISSES_MAX 16	/* wakes in a row for faults that others took */
 #define PAGER_LOOK_FAULTS 16	/* between two looks where a thread faults: a look costs 1 us */
 #define PAGER_FOREIGN_MAX 4	/* looks in a row that found a thread of another CPU */
+#define PAGER_PUSH_MS 50	/* between two looks at what is on its way while nothing faults */
 #define PAGER_AWAY_NS 100000000 /* then it tries again, where no look can tell */
 
 static struct lane *lane_of(struct pager *pager, int cpu)
@@ -33,7 +34,25 @@ static struct lane *lane_of(struct pager *pager, int cpu)
  */
 static bool is_managed(const struct pager *pager, uintptr_t address)
 {
-	return address - (uintptr_t)pager->start < pager->page_count * PAGE_BYTES;
+	uint64_t pool_bytes = pager->frames.group_count * FRAME_GROUP_FRAMES * PAGE_BYTES;
+
+	return address - (uintptr_t)pager->start < pager->page_count * PAGE_BYTES ||
+	       address - (uintptr_t)pager->pool < pool_bytes;
+}
+
+static bool call(struct lane *lane)
+{
+	if (!atomic_exchange(&lane->away, 0))
+		return false;
+	syscall(SYS_futex, &lane->away, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	return true;
+}
+
+void pager_call_another(struct pager *pager)
+{
+	for (uint32_t i = 0; i < pager->lane_count; i++)
+		if (call(&pager->lanes[i]))
+			return;
 }
 
 void pager_look_beside(struct lane *lane, int32_t thread)
@@ -47,13 +66,13 @@ void pager_look_beside(struct lane *lane, int32_t thread)
 	place = thread_cpu_place(thread);
 	if (!place || is_managed(pager, place))
 		return;
-	other = lane_of(pager, thread_cpu_read(place));
+	other = lane_of(pager, thread_cpu_read(pager->memory_fd, place));
 	if (other == lane)
 		lane->foreign = 0;
 	else if (other)
 		lane->foreign++;
-	if (other && atomic_exchange(&other->away, 0))
-		syscall(SYS_futex, &other->away, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	if (other)
+		call(other);
 }
 
 /* The last handler that waits never leaves. */
@@ -72,6 +91,20 @@ static void stay_away(struct lane *lane)
 	lane->foreign = 0;
 }
 
+/* What is on its way ends also when no fault comes. True when something still is. */
+static bool push_pending(struct lane *lane)
+{
+	bool pending = far_stores_pending(lane->far) || far_reads_pending(lane->far);
+
+	if (!pending)
+		return false;
+	pthread_mutex_lock(&lane->lock);
+	pager_reap(lane);
+	pending = far_stores_pending(lane->far) || far_reads_pending(lane->far);
+	pthread_mutex_unlock(&lane->lock);
+	return pending;
+}
+
 int pager_wait(struct lane *lane, struct uffd_message *ret_message)
 {
 	const struct uffd *uffd = &lane->pager->uffd;
@@ -83,7 +116,7 @@ int pager_wait(struct lane *lane, struct uffd_message *ret_message)
 		/* A thread on this CPU has often faulted again before this handler is back. */
 		err = uffd_read(uffd, ret_message);
 		if (err == -EAGAIN) {
-			uffd_wait(uffd);
+			uffd_wait(uffd, push_pending(lane) ? PAGER_PUSH_MS : -1);
 			err = uffd_read(uffd, ret_message);
 		}
 		if (err != -EAGAIN && err != -EINTR)

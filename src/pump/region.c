@@ -23,33 +23,33 @@ void region_start(struct pager *pager)
 
 bool region_holds(const void *address)
 {
-	return ((uintptr_t)address - region->start) / REGION_PAGE_BYTES < region->pages;
+	return ((uintptr_t)address - region->start) / PAGE_BYTES < region->pages;
 }
 
 bool region_meets(const void *address, size_t bytes)
 {
 	uintptr_t at = (uintptr_t)address;
 
-	return at < region->start + region->pages * REGION_PAGE_BYTES &&
+	return at < region->start + region->pages * PAGE_BYTES &&
 	       (at >= region->start || bytes > region->start - at);
 }
 
 bool region_encloses(const void *address, size_t bytes)
 {
 	return region_holds(address) &&
-	       bytes <= region->start + region->pages * REGION_PAGE_BYTES - (uintptr_t)address;
+	       bytes <= region->start + region->pages * PAGE_BYTES - (uintptr_t)address;
 }
 
 int region_span_of(const void *address, size_t bytes, struct region_span *ret_span)
 {
 	uint64_t offset = (uintptr_t)address - region->start;
 
-	if (offset % REGION_PAGE_BYTES)
+	if (offset % PAGE_BYTES)
 		return -EINVAL;
 	if (!region_encloses(address, bytes))
 		return -ENOMEM;
-	ret_span->first = offset / REGION_PAGE_BYTES;
-	ret_span->count = (bytes + REGION_PAGE_BYTES - 1) / REGION_PAGE_BYTES;
+	ret_span->first = offset / PAGE_BYTES;
+	ret_span->count = (bytes + PAGE_BYTES - 1) / PAGE_BYTES;
 	return 0;
 }
 
@@ -61,7 +61,7 @@ void region_publish(void)
 int region_place(uint64_t first, uint64_t count, int flags)
 {
 	void *ignored;
-	int err = raw_reserve(region_address(first), count * REGION_PAGE_BYTES, flags, &ignored);
+	int err = raw_reserve(region_address(first), count * PAGE_BYTES, flags, &ignored);
 
 	return err ? err : pager_register(region->pager, first, count);
 }
@@ -70,7 +70,7 @@ static int drop_piece(const struct range *piece)
 {
 	uint64_t count = piece->end - piece->first;
 	void *address = region_address(piece->first);
-	size_t bytes = count * REGION_PAGE_BYTES;
+	size_t bytes = count * PAGE_BYTES;
 	int err;
 
 	if (piece->attributes.kind == RANGE_FOREIGN)
@@ -107,7 +107,7 @@ int region_drop(uint64_t first, uint64_t count)
 int region_take(uint64_t first, uint64_t count, struct range_attributes attributes)
 {
 	void *address = region_address(first);
-	size_t bytes = count * REGION_PAGE_BYTES;
+	size_t bytes = count * PAGE_BYTES;
 	int err = raw_mprotect(address, bytes, attributes.protection);
 
 	if (err)
@@ -143,20 +143,20 @@ static int choose(const void *hint, uint64_t pages, size_t alignment, uint64_t *
 	struct region_span span;
 
 	if (hint && !((uintptr_t)hint % alignment) &&
-	    !region_span_of(hint, pages * REGION_PAGE_BYTES, &span) &&
+	    !region_span_of(hint, pages * PAGE_BYTES, &span) &&
 	    range_map_is_free(&region->map, span.first, pages)) {
 		*ret_first = span.first;
 		return 0;
 	}
 	/* The region starts at a boundary coarser than any alignment asked for here. */
-	return range_map_find_free(&region->map, pages, alignment / REGION_PAGE_BYTES, ret_first);
+	return range_map_find_free(&region->map, pages, alignment / PAGE_BYTES, ret_first);
 }
 
 int region_map(const void *hint, size_t bytes, int protection, int flags, size_t alignment,
 	       void **ret_address)
 {
 	struct range_attributes attributes = { .protection = protection & PROTECTION_BITS };
-	uint64_t first = 0, pages = bytes / REGION_PAGE_BYTES + !!(bytes % REGION_PAGE_BYTES);
+	uint64_t first = 0, pages = bytes / PAGE_BYTES + !!(bytes % PAGE_BYTES);
 	int err;
 
 	if (!bytes)
@@ -209,7 +209,7 @@ static int place_foreign(void *from, struct region_span span, int protection)
 		.kind = RANGE_FOREIGN,
 		.protection = protection & PROTECTION_BITS,
 	};
-	size_t bytes = span.count * REGION_PAGE_BYTES;
+	size_t bytes = span.count * PAGE_BYTES;
 	void *ignored;
 	int err = region_drop(span.first, span.count);
 
@@ -274,7 +274,7 @@ static int protect_pieces(struct region_span span, int protection)
 	for (; at < end; at = piece.end) {
 		if (!range_map_next(&region->map, at, end, &piece) || piece.first != at)
 			return -ENOMEM;
-		err = raw_mprotect(region_address(at), (piece.end - at) * REGION_PAGE_BYTES,
+		err = raw_mprotect(region_address(at), (piece.end - at) * PAGE_BYTES,
 				   protection);
 		if (err)
 			return err;

@@ -23,7 +23,7 @@ static void *piece_address(const struct range *piece)
 
 static size_t piece_bytes(const struct range *piece)
 {
-	return (piece->end - piece->first) * REGION_PAGE_BYTES;
+	return (piece->end - piece->first) * PAGE_BYTES;
 }
 
 /*
@@ -91,7 +91,7 @@ static int advise_managed(const struct range *piece, int advice)
 /* A length so large that the kernel, rounding it up to pages, arrives at zero. */
 static bool rounds_to_nothing(size_t bytes)
 {
-	return bytes && !((bytes + REGION_PAGE_BYTES - 1) / REGION_PAGE_BYTES);
+	return bytes && !((bytes + PAGE_BYTES - 1) / PAGE_BYTES);
 }
 
 static int advise_piece(const struct range *piece, int advice)
@@ -198,19 +198,19 @@ int region_allow_lock(uint64_t first, uint64_t count)
 	struct rlimit limit;
 
 	/* All locks together: the other half is for what they leave to be moved. */
-	if (locked * REGION_PAGE_BYTES > pager_local_bytes(region->pager) / 2)
+	if (locked * PAGE_BYTES > pager_local_bytes(region->pager) / 2)
 		return -ENOMEM;
 	/* The rule of RLIMIT_MEMLOCK; root stands for CAP_IPC_LOCK. */
 	if (geteuid() == 0 || getrlimit(RLIMIT_MEMLOCK, &limit))
 		return 0;
 	if (!limit.rlim_cur)
 		return -EPERM;
-	return locked * REGION_PAGE_BYTES > limit.rlim_cur ? -ENOMEM : 0;
+	return locked * PAGE_BYTES > limit.rlim_cur ? -ENOMEM : 0;
 }
 
 static int set_locked_span(const void *address, size_t bytes, int locked)
 {
-	size_t skew = (uintptr_t)address % REGION_PAGE_BYTES;
+	size_t skew = (uintptr_t)address % PAGE_BYTES;
 	struct region_span span;
 	struct range piece;
 	uint64_t at, end;
@@ -310,7 +310,7 @@ int region_resident(void *address, size_t bytes, unsigned char *vector)
 		/* The kernel writes there first: its answer is EFAULT where ours were a signal. */
 		if (!err)
 			err = (int)RAW_CALL(SYS_mincore, region_address(span.first + done),
-					    count * REGION_PAGE_BYTES, vector + done);
+					    count * PAGE_BYTES, vector + done);
 		if (!err)
 			memcpy(vector + done, answers, count);
 	}

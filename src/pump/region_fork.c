@@ -8,7 +8,7 @@ static struct region *const region = &region_of_process;
 static void advise(uint64_t first, uint64_t end, int advice)
 {
 	if (end > first)
-		raw_madvise(region_address(first), (end - first) * REGION_PAGE_BYTES, advice);
+		raw_madvise(region_address(first), (end - first) * PAGE_BYTES, advice);
 }
 
 /* All but foreign mappings, of which the kernel knows by itself whether a child has them. */
@@ -71,7 +71,7 @@ int region_fork_enter(void)
 	     at = piece.end)
 		if (piece.attributes.fork & RANGE_FORK_DROP)
 			err = raw_reserve(region_address(piece.first),
-					  (piece.end - piece.first) * REGION_PAGE_BYTES, MAP_FIXED,
+					  (piece.end - piece.first) * PAGE_BYTES, MAP_FIXED,
 					  &ignored);
 	return err;
 }

@@ -17,7 +17,7 @@ static struct region *const region = &region_of_process;
 /* Kernel protections only; the map is the caller's. */
 static int set_protection(uint64_t first, uint64_t count, int protection)
 {
-	return raw_mprotect(region_address(first), count * REGION_PAGE_BYTES, protection);
+	return raw_mprotect(region_address(first), count * PAGE_BYTES, protection);
 }
 
 static bool may_pass(int err)
@@ -97,14 +97,14 @@ static int remap_foreign(struct range from, uint64_t pages, int flags, void *wis
 	struct region_span to;
 	int err;
 
-	if (flags & MREMAP_FIXED && region_span_of(wish, pages * REGION_PAGE_BYTES, &to) == 0) {
+	if (flags & MREMAP_FIXED && region_span_of(wish, pages * PAGE_BYTES, &to) == 0) {
 		err = region_drop(to.first, to.count);
 		if (!err)
 			err = range_map_set(&region->map, to.first, to.count, attributes);
 		if (err)
 			return err;
 	}
-	err = raw_mremap(address, count * REGION_PAGE_BYTES, pages * REGION_PAGE_BYTES, flags, wish,
+	err = raw_mremap(address, count * PAGE_BYTES, pages * PAGE_BYTES, flags, wish,
 			 ret_address);
 	if (err || flags & MREMAP_DONTUNMAP)
 		return err;
@@ -149,13 +149,13 @@ static int copy_pages(uint64_t first, uint64_t count, void *to)
 	struct iovec local, remote;
 
 	for (uint64_t page = 0; page < count; page++) {
-		local.iov_base = (char *)to + page * REGION_PAGE_BYTES;
+		local.iov_base = (char *)to + page * PAGE_BYTES;
 		remote.iov_base = region_address(first + page);
-		local.iov_len = remote.iov_len = REGION_PAGE_BYTES;
+		local.iov_len = remote.iov_len = PAGE_BYTES;
 		if (pager_is_untouched(region->pager, first + page))
 			continue;
 		if (RAW_CALL(SYS_process_vm_readv, getpid(), &local, 1, &remote, 1, 0) !=
-		    (long)REGION_PAGE_BYTES)
+		    (long)PAGE_BYTES)
 			return -EFAULT;
 	}
 	return 0;
@@ -166,7 +166,7 @@ static int move_away(struct range from, uint64_t pages, int flags, void *wish)
 {
 	const struct range_attributes *attributes = &from.attributes;
 	uint64_t count = from.end - from.first, copied = count < pages ? count : pages;
-	size_t bytes = pages * REGION_PAGE_BYTES;
+	size_t bytes = pages * PAGE_BYTES;
 	void *to;
 	int err;
 
@@ -202,7 +202,7 @@ static int move_away(struct range from, uint64_t pages, int flags, void *wish)
 static int move_to(struct range from, uint64_t pages, int flags, void *wish, uint64_t *ret_first)
 {
 	struct region_span to;
-	int err = region_span_of(wish, pages * REGION_PAGE_BYTES, &to);
+	int err = region_span_of(wish, pages * PAGE_BYTES, &to);
 
 	if (err)
 		return err;
@@ -228,9 +228,9 @@ static int remap(struct region_span span, uint64_t pages, int flags, void *wish,
 		return -EFAULT;
 	if (from.attributes.kind == RANGE_FOREIGN)
 		return remap_foreign(from, pages, flags, wish, ret_address);
-	if (flags & MREMAP_FIXED && !region_meets(wish, pages * REGION_PAGE_BYTES)) {
+	if (flags & MREMAP_FIXED && !region_meets(wish, pages * PAGE_BYTES)) {
 		*ret_address = wish;
-		return (uintptr_t)wish % REGION_PAGE_BYTES ? -EINVAL
+		return (uintptr_t)wish % PAGE_BYTES ? -EINVAL
 							   : move_away(from, pages, flags, wish);
 	}
 	err = flags & MREMAP_FIXED ? move_to(from, pages, flags, wish, &first)
@@ -242,7 +242,7 @@ static int remap(struct region_span span, uint64_t pages, int flags, void *wish,
 int region_remap(void *address, size_t old_bytes, size_t new_bytes, int flags, void *wish,
 		 void **ret_address)
 {
-	uint64_t pages = new_bytes / REGION_PAGE_BYTES + !!(new_bytes % REGION_PAGE_BYTES);
+	uint64_t pages = new_bytes / PAGE_BYTES + !!(new_bytes % PAGE_BYTES);
 	struct region_span span;
 	int err;
 
@@ -275,7 +275,7 @@ int region_remap_in(void *address, size_t old_bytes, size_t new_bytes, int flags
 
 	/* What the kernel refuses at a glance, it refuses before anything is changed. */
 	if (flags & ~REMAP_FLAGS || !(flags & MREMAP_MAYMOVE) || !new_bytes ||
-	    (uintptr_t)address % REGION_PAGE_BYTES)
+	    (uintptr_t)address % PAGE_BYTES)
 		return -EINVAL;
 	err = region_span_of(wish, new_bytes, &to);
 	if (err)

@@ -9,7 +9,7 @@ static struct region *const region = &region_of_process;
 
 static int span_around(const void *address, size_t bytes, struct region_span *ret_span)
 {
-	size_t skew = (uintptr_t)address % REGION_PAGE_BYTES;
+	size_t skew = (uintptr_t)address % PAGE_BYTES;
 
 	return region_span_of((const char *)address - skew, bytes + skew, ret_span);
 }

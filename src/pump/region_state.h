@@ -7,10 +7,9 @@
 #include <pthread.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
 #include "memory/range_map.h"
 #include "pump/pager.h"
-
-#define REGION_PAGE_BYTES ((size_t)4096)
 
 struct region {
 	struct pager *pager;
@@ -31,7 +30,7 @@ struct region_span {
 
 static inline void *region_address(uint64_t page)
 {
-	return (void *)(region_of_process.start + page * REGION_PAGE_BYTES);
+	return (void *)(region_of_process.start + page * PAGE_BYTES);
 }
 
 /* -EINVAL when `address` is not aligned, -ENOMEM when not all of it is in the region. */

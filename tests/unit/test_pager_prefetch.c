@@ -102,34 +102,39 @@ static uint64_t late(const struct trial *t)
 	return sum;
 }
 
-/* Faults of a walk over all pages, every `stride`-th. */
+/* Pages that were fetched as a thread waited for them: no other came by itself. */
+static uint64_t demanded(const struct trial *t)
+{
+	return t->counters->pages_fetched - (issued(t) - late(t));
+}
+
+/* Pages demanded in a walk over all pages, every `stride`-th. */
 static uint64_t walk(const struct trial *t, int64_t stride)
 {
-	uint64_t before = t->counters->faults;
+	uint64_t before = demanded(t);
 
 	for (int64_t at = stride > 0 ? 0 : PAGES - 1; at >= 0 && at < (int64_t)PAGES; at += stride)
 		check(t, (uint64_t)at);
 	ck_assert_uint_le(t->counters->local_bytes_max, LOCAL_BYTES);
-	return t->counters->faults - before;
+	return demanded(t) - before;
 }
 
 START_TEST(m1_pages_of_the_line_come_before_they_are_touched)
 {
 	struct trial none = { .uri = "mem:", .mode = PREFETCH_NONE };
 	struct trial line = { .uri = "mem:", .mode = PREFETCH_LINE };
-	uint64_t faults;
+	uint64_t pages;
 
 	start(_i ? &line : &none);
 	if (!_i) { /* the control */
 		fill_in_order(&none);
-		/* The last one may not be counted yet. */
-		ck_assert_uint_ge(walk(&none, 1), PAGES - 1);
+		ck_assert_uint_ge(walk(&none, 1), PAGES * 9 / 10); /* but for the victims */
 		ck_assert_uint_eq(issued(&none), 0);
 		return;
 	}
 	fill_in_order(&line);
-	faults = walk(&line, 1);
-	ck_assert_uint_le(faults, PAGES / 6);
+	pages = walk(&line, 1);
+	ck_assert_uint_le(pages, PAGES / 6);
 	ck_assert_uint_ge(issued(&line), PAGES / 2);
 	/* Two of each line would do as much work again: no page came twice. */
 	ck_assert_uint_le(line.counters->pages_fetched, PAGES + PAGES / 8);
@@ -146,7 +151,7 @@ START_TEST(m1_scattered_frames_explain_nothing)
 }
 END_TEST
 
-START_TEST(walks_fault_once_a_window)
+START_TEST(walks_demand_a_page_a_window)
 {
 	static const int64_t strides[] = { 1, -1, 2, 7, 16 };
 	struct trial t = { .uri = "mem:", .mode = PREFETCH_ADAPTIVE };
@@ -296,7 +301,7 @@ int main(void)
 	tcase_set_timeout(test, 60);
 	tcase_add_loop_test(test, m1_pages_of_the_line_come_before_they_are_touched, 0, 2);
 	tcase_add_test(test, m1_scattered_frames_explain_nothing);
-	tcase_add_loop_test(test, walks_fault_once_a_window, 0, 5);
+	tcase_add_loop_test(test, walks_demand_a_page_a_window, 0, 5);
 	tcase_add_test(test, random_touches_fetch_next_to_nothing_ahead);
 	tcase_add_test(test, works_by_copy_as_well);
 	tcase_add_test(test, m2_well_under_the_timer_nothing_is_late);
