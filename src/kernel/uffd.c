@@ -110,6 +110,20 @@ int uffd_copy(const struct uffd *uffd, void *to, const void *source)
 	return ioctl(uffd->fd, UFFDIO_COPY, &copy) ? -errno : 0;
 }
 
+int uffd_copy_run(const struct uffd *uffd, void *to, const void *source, size_t bytes,
+		  size_t *ret_copied)
+{
+	struct uffdio_copy copy = {
+		.dst = (uintptr_t)to,
+		.src = (uintptr_t)source,
+		.len = bytes,
+	};
+	int err = ioctl(uffd->fd, UFFDIO_COPY, &copy) ? -errno : 0;
+
+	*ret_copied = copy.copy > 0 ? (size_t)copy.copy : 0;
+	return err;
+}
+
 static bool is_present(const char *page)
 {
 	unsigned char vec = 0;
@@ -118,8 +132,9 @@ static bool is_present(const char *page)
 }
 
 /*
- * Linux 6.18 may answer EEXIST for pages that it has moved: it tried one again after it had to
- * wait. Where they are tells: the first of them that are there, and no longer here, were moved.
+ * EEXIST also when the kernel tries a page again that it has moved already, as the batches of Linux
+ * 6.18 look as if they could. Where the pages are tells: the first of them that are there, and no
+ * longer here, were moved.
  */
 static size_t moved_after_all(const char *to, const char *from, size_t bytes)
 {

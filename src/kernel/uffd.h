@@ -47,6 +47,9 @@ int uffd_read(const struct uffd *uffd, struct uffd_message *ret_message);
 
 /* Fills a missing page from `source` and wakes who waits. -EEXIST: it was not missing. */
 int uffd_copy(const struct uffd *uffd, void *to, const void *source);
+/* The same for a run of pages; *ret_copied bytes of it are there, also after an error. */
+int uffd_copy_run(const struct uffd *uffd, void *to, const void *source, size_t bytes,
+		  size_t *ret_copied);
 /* Moves physical pages; *ret_moved bytes were moved when it returns, even with an error. */
 int uffd_move(const struct uffd *uffd, void *to, void *from, size_t bytes, size_t *ret_moved);
 int uffd_write_protect(const struct uffd *uffd, void *page, bool protect);

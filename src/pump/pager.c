@@ -195,10 +195,11 @@ static int make_lane(struct pager *pager, uint32_t index, struct error *why)
 {
 	struct lane *lane = &pager->lanes[index];
 	void *buffer;
-	int err = own_memory_map(PAGE_BYTES, &buffer);
+	int err = own_memory_map((1 + FRAME_GROUP_FRAMES) * PAGE_BYTES, &buffer);
 
 	if (err)
 		return error_set(why, err, "no memory for a lane");
+	lane->landing = (char *)buffer + PAGE_BYTES;
 	lane->pager = pager;
 	lane->index = index;
 	lane->buffer = buffer;

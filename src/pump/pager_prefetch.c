@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Prefetch, live: the pages that policy/prefetch.h names at a fault come with the page demanded
- * (docs/design/prefetch.md). They land in frames of victims that are stored, whose physical pages
- * then move into the region: none is allocated, none dropped, and the number of local pages stays
- * as it is. A timer runs from the start of the fetch (method M2, US 11,442,865): what has come when
- * it ends is made present, everything else is left far for the ordinary fault path, and its frames
- * are given up when the read has ended.
+ * (docs/design/prefetch.md). They land in the lane's own pages and are copied in from there, runs
+ * of neighbours in one call. A timer runs from the start of the fetch (method M2, US 11,442,865):
+ * what has come when it ends is made present, everything else is left far for the ordinary fault
+ * path, and nothing more is fetched ahead in this lane until its reads have ended.
  */
 #include "pump/pager_state.h"
 
@@ -61,45 +60,29 @@ static void leave_far(struct pager *pager, struct arrival *arrival)
 		page_table_release(&pager->table, arrival->page, arrival->entry);
 }
 
-/* Gives each page a frame, in the order of the slots; those of the lowest rank go without. */
-static bool give_frames(struct lane *lane, struct intake *intake)
+/* Room for each page, as far as there is; those of the lowest rank go without. */
+static bool make_room(struct lane *lane, struct intake *intake)
 {
-	struct pager *pager = lane->pager;
-	uint32_t frames[FRAME_GROUP_FRAMES];
-	uint32_t count = pager_take_frames(lane, frames, intake->count);
+	uint32_t count = 0;
 
+	while (count < intake->count && pager_reserve_at_once(lane))
+		count++;
 	while (intake->count > (count ? count : 1))
-		leave_far(pager, &intake->pages[--intake->count]);
-	if (!count)
-		return false;
+		leave_far(lane->pager, &intake->pages[--intake->count]);
 	sort_by_slot(intake->pages, intake->count);
-	for (uint32_t i = 0; i < count; i++)
-		intake->pages[i].frame = frames[i];
-	return true;
+	return count > 0;
 }
 
 static bool is_next(const struct arrival *a, const struct arrival *b)
 {
 	uint32_t slot = page_entry_slot(a->entry), next = page_entry_slot(b->entry);
 
-	return next == slot + 1 && slot_extent_of(next) == slot_extent_of(slot) &&
-	       b->frame == a->frame + 1;
+	return next == slot + 1 && slot_extent_of(next) == slot_extent_of(slot);
 }
 
-/* ---- The frames ---- */
-
-/* Pages that are in the region, or will not come: their frames are empty. */
-static void put_frames(struct pager *pager, const struct arrival *pages, uint32_t count)
+static char *landing_of(const struct lane *lane, const struct arrival *arrival)
 {
-	pthread_mutex_lock(&pager->lock);
-	for (uint32_t i = 0; i < count; i++)
-		frame_pool_put_empty(&pager->frames, pages[i].frame);
-	pthread_mutex_unlock(&pager->lock);
-}
-
-static void drop_frame(struct pager *pager, uint32_t frame)
-{
-	pager_drop_frames(pager, &frame, 1);
+	return lane->landing + (size_t)(arrival - lane->intake.pages) * PAGE_BYTES;
 }
 
 /* ---- Arrivals ---- */
@@ -141,39 +124,23 @@ static void note_present(struct pager *pager, struct arrival *arrival)
 	pager_count(&pager->counters->pages_fetched, 1);
 }
 
-/* By the kernel's hand, whole runs: 0 or how many went. */
-static uint32_t move_in(struct pager *pager, struct arrival *pages, uint32_t count)
+/* Installs the first pages, as far as they are neighbours: how many. */
+static uint32_t install(struct lane *lane, struct arrival *pages, uint32_t count)
 {
+	struct pager *pager = lane->pager;
 	uint32_t run = 1;
-	size_t moved = 0;
+	size_t copied;
 
-	while (run < count && pages[run].page == pages[0].page + run &&
-	       pages[run].frame == pages[0].frame + run)
+	while (run < count && pages[run].page == pages[0].page + run)
 		run++;
-	if (pager->use_move)
-		uffd_move(&pager->uffd, pager_page(pager, pages[0].page),
-			  pager_frame(pager, pages[0].frame), run * PAGE_BYTES, &moved);
-	run = (uint32_t)(moved / PAGE_BYTES);
-	put_frames(pager, pages, run);
+	uffd_copy_run(&pager->uffd, pager_page(pager, pages[0].page), landing_of(lane, pages),
+		      run * PAGE_BYTES, &copied);
+	run = (uint32_t)(copied / PAGE_BYTES);
 	for (uint32_t i = 0; i < run; i++) {
 		note_present(pager, &pages[i]);
 		pager_list(pager, pages[i].page);
 	}
 	return run;
-}
-
-/* Where the kernel would not move it. */
-static void carry_in(struct lane *lane, struct arrival *arrival)
-{
-	uint64_t entry = page_entry_with_frame(page_entry_with_state(arrival->entry, PAGE_VICTIM),
-					       arrival->frame);
-
-	if (pager_take_back(lane, arrival->page, &entry)) {
-		drop_frame(lane->pager, arrival->frame);
-		return;
-	}
-	arrival->entry = entry;
-	note_present(lane->pager, arrival);
 }
 
 /* Of a read that comes when the timer has ended, the page demanded alone is of use. */
@@ -197,20 +164,15 @@ static void admit(struct lane *lane, struct run_in *run, uint32_t good)
 		good &= only_demanded(pages, run->count);
 	}
 	for (uint32_t i = 0; i < run->count;) {
-		uint32_t whole = 0, moved;
+		uint32_t whole = 0, installed = 0;
 
 		while (i + whole < run->count && good >> (i + whole) & 1)
 			whole++;
-		if (!whole) {
-			drop_frame(pager, pages[i++].frame);
-			continue;
-		}
-		moved = move_in(pager, &pages[i], whole);
-		if (!moved) {
-			carry_in(lane, &pages[i]);
-			moved = 1;
-		}
-		i += moved;
+		if (whole)
+			installed = install(lane, &pages[i], whole);
+		if (!installed)
+			pager_unreserve(pager);
+		i += installed ? installed : 1;
 	}
 	if (!lane->intake.expired)
 		count_missing(lane, pages, run->count);
@@ -263,7 +225,7 @@ static void begin_reads(struct lane *lane, struct intake *intake)
 		for (uint32_t i = 0; i < run->count; i++)
 			crcs[i] = pager->checksums[pages[i].page];
 		if (far_read_begin(lane->far, page_entry_slot(pages[0].entry), run->count,
-				   pager_frame(pager, pages[0].frame), crcs, &run->read) < 0)
+				   landing_of(lane, pages), crcs, &run->read) < 0)
 			admit(lane, run, 0);
 		else
 			pager_count(&pager->counters->prefetch[intake->plan.source].issued,
@@ -271,10 +233,7 @@ static void begin_reads(struct lane *lane, struct intake *intake)
 	}
 }
 
-/*
- * The timer has ended: nothing that comes now is made present but the page demanded. The frames of
- * the other reads wait for their end.
- */
+/* The timer has ended: nothing that comes now is made present but the page demanded. */
 static void expire(struct lane *lane, struct intake *intake)
 {
 	intake->expired = true;
@@ -284,11 +243,11 @@ static void expire(struct lane *lane, struct intake *intake)
 
 		if (run->done || run->rank == 0)
 			continue;
-		lane->late[lane->late_count++] = (struct late_read){ .read = run->read,
-								     .frame = pages[0].frame,
-								     .count = run->count };
-		for (uint32_t i = 0; i < run->count; i++)
+		lane->late[lane->late_count++] = run->read;
+		for (uint32_t i = 0; i < run->count; i++) {
+			pager_unreserve(lane->pager);
 			leave_far(lane->pager, &pages[i]);
+		}
 		count_late(lane, run);
 		run->done = true;
 	}
@@ -314,19 +273,13 @@ static bool take_arrivals(struct lane *lane, struct intake *intake)
 
 void pager_reap_late(struct lane *lane)
 {
-	for (uint32_t i = 0; i < lane->late_count;) {
-		struct late_read *late = &lane->late[i];
-		uint32_t frames[FRAME_GROUP_FRAMES], good;
+	uint32_t good;
 
-		if (!far_read_poll(lane->far, late->read, &good)) {
+	for (uint32_t i = 0; i < lane->late_count;)
+		if (far_read_poll(lane->far, lane->late[i], &good))
+			lane->late[i] = lane->late[--lane->late_count];
+		else
 			i++;
-			continue;
-		}
-		for (uint32_t f = 0; f < late->count; f++)
-			frames[f] = late->frame + f;
-		pager_drop_frames(lane->pager, frames, late->count);
-		*late = lane->late[--lane->late_count];
-	}
 }
 
 /* ---- A fault ---- */
@@ -388,9 +341,9 @@ bool pager_bring_ahead(struct lane *lane, uint64_t page, uint64_t *entry)
 		return false;
 	intake->count = 1;
 	intake->pages[0] = (struct arrival){ .page = (uint32_t)page, .entry = *entry };
-	if (!lane->late_count)
+	if (lane->late_count == 0)
 		take_entries(pager, intake);
-	if (!give_frames(lane, intake)) {
+	if (lane->late_count > 0 || !make_room(lane, intake)) {
 		lose(lane, intake->plan.count);
 		return false;
 	}

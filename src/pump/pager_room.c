@@ -55,7 +55,7 @@ static uint32_t take_victims(struct pager *pager, uint32_t *frames, uint32_t wan
 	return count;
 }
 
-void pager_drop_frames(struct pager *pager, const uint32_t *frames, uint32_t count)
+static void drop_frames(struct pager *pager, const uint32_t *frames, uint32_t count)
 {
 	for (uint32_t i = 0, run; i < count; i += run) {
 		for (run = 1; i + run < count && frames[i + run] == frames[i] + run;)
@@ -74,7 +74,7 @@ uint32_t pager_reclaim(struct pager *pager)
 	uint32_t frames[FRAME_GROUP_FRAMES];
 	uint32_t count = take_victims(pager, frames, FRAME_GROUP_FRAMES);
 
-	pager_drop_frames(pager, frames, count);
+	drop_frames(pager, frames, count);
 	return count;
 }
 
@@ -110,36 +110,9 @@ void pager_unreserve(struct pager *pager)
 	atomic_fetch_sub_explicit(&pager->local_pages, 1, memory_order_relaxed);
 }
 
-/* Frames with new physical pages, as far as there is room at once. */
-static uint32_t take_fresh(struct lane *lane, uint32_t *frames, uint32_t wanted)
+bool pager_reserve_at_once(struct lane *lane)
 {
-	struct pager *pager = lane->pager;
-	uint32_t count = 0, group;
-
-	pthread_mutex_lock(&pager->lock);
-	group = frame_pool_take_group(&pager->frames);
-	pthread_mutex_unlock(&pager->lock);
-	if (group == FRAME_GROUP_NONE)
-		return 0;
-	for (; count < wanted && try_reserve(lane); count++) {
-		frames[count] = group * FRAME_GROUP_FRAMES + count;
-		if (uffd_copy(&pager->uffd, pager_frame(pager, frames[count]), pager->zero_page)) {
-			pager_unreserve(pager);
-			break;
-		}
-	}
-	pthread_mutex_lock(&pager->lock);
-	for (uint32_t i = count; i < FRAME_GROUP_FRAMES; i++)
-		frame_pool_put_empty(&pager->frames, group * FRAME_GROUP_FRAMES + i);
-	pthread_mutex_unlock(&pager->lock);
-	return count;
-}
-
-uint32_t pager_take_frames(struct lane *lane, uint32_t *frames, uint32_t wanted)
-{
-	uint32_t count = take_victims(lane->pager, frames, wanted);
-
-	return count ? count : take_fresh(lane, frames, wanted);
+	return try_reserve(lane) || (pager_reclaim(lane->pager) && try_reserve(lane));
 }
 
 int pager_reserve(struct lane *lane)

@@ -30,13 +30,12 @@
 /* A page on its way in; the lane has its entry until it is there, or left far. */
 struct arrival {
 	uint32_t page;
-	uint32_t frame;
 	uint32_t rank; /* 0: the page demanded, then as the policy wants them */
 	bool present;
 	uint64_t entry;
 };
 
-/* Arrivals with neighbouring slots and frames: one read. */
+/* Arrivals with neighbouring slots: one read, into neighbouring pages of the lane's landing. */
 struct run_in {
 	uint32_t first, count; /* of the intake's pages */
 	uint32_t rank;	       /* the best of theirs */
@@ -52,11 +51,6 @@ struct intake {
 	bool expired;	      /* the timer has ended */
 	struct arrival pages[FRAME_GROUP_FRAMES];
 	struct run_in runs[FRAME_GROUP_FRAMES];
-};
-
-/* A read that outlasted the timer: it still has the frames. */
-struct late_read {
-	uint32_t read, frame, count;
 };
 
 /* One thread's way through the pager; `lock` is held while it works. */
@@ -75,8 +69,9 @@ struct lane {
 	_Atomic uint32_t away; /* 1: does not wait for faults */
 	int32_t served; /* the thread whose fault this is */
 	struct intake intake;
-	uint32_t late_count;
-	struct late_read late[FAR_READS_MAX];
+	char *landing; /* FRAME_GROUP_FRAMES pages, where what is fetched together lands */
+	uint32_t late_count; /* reads that outlasted the timer: they still have the landing */
+	uint32_t late[FAR_READS_MAX];
 	uint32_t put_off_count;
 	char *put_off[PAGER_PUT_OFF_MAX]; /* pages whose threads wait until the fork is over */
 };
@@ -192,13 +187,8 @@ uint32_t pager_reclaim(struct pager *pager);
  */
 uint32_t pager_evict_pages(struct lane *lane, const uint32_t *pages, uint32_t wanted,
 			   uint32_t group);
-/*
- * Takes up to `wanted` frames that hold a physical page each which nobody needs: of the oldest
- * victims, or fresh ones. Their number; they are the caller's.
- */
-uint32_t pager_take_frames(struct lane *lane, uint32_t *frames, uint32_t wanted);
-/* Gives such frames and their physical pages up; neighbours in one call to the kernel. */
-void pager_drop_frames(struct pager *pager, const uint32_t *frames, uint32_t count);
+/* The same if there is room without evicting or waiting. */
+bool pager_reserve_at_once(struct lane *lane);
 
 /*
  * A far page is demanded, whose entry the lane has: brings it together with what the policy names.
@@ -209,7 +199,7 @@ bool pager_bring_ahead(struct lane *lane, uint64_t page, uint64_t *entry);
 void pager_end_intake(struct lane *lane);
 /* A fetch took so long. */
 void pager_note_fetch(struct pager *pager, uint64_t ns);
-/* Gives up the frames of late reads that have ended. */
+/* Notes which late reads have ended. */
 void pager_reap_late(struct lane *lane);
 /* The lane can take the stores of a batch; waits until it can. */
 bool pager_has_store_room(const struct lane *lane);

@@ -189,7 +189,7 @@ START_TEST(moves_pages)
 }
 END_TEST
 
-/* As Linux 6.18 may: a page that was moved is found where it is. */
+/* A page that was moved, whatever the kernel answers, is found where it is. */
 START_TEST(a_move_that_is_denied_is_found_out)
 {
 	moves_denied_every = 7;
