@@ -43,8 +43,8 @@ INSERT INTO t SELECT i, hex(i * 2654435761) || hex(zeroblob(60)) FROM n;
 """
 SQLITE_SCAN = "SELECT count(*), sum(length(b)) FROM t WHERE b LIKE '%F7%';\n"
 
-REDIS_LOCAL_MIB = 48
-REDIS_KEYS = 800000
+REDIS_LOCAL_MIB = 6
+REDIS_KEYS = 100000  # each takes faults at random places
 REDIS_FILL = ("for i = 1, %d do redis.call('SET', 'key:' .. i, string.rep('x', 100)) end" %
               REDIS_KEYS)
 REDIS_SCAN = ("local c, n = '0', 0 repeat local r = redis.call('SCAN', c, 'COUNT', 1000) c = r[1] "
@@ -96,15 +96,13 @@ PROGRAMS = {"python list": _python, "sqlite table": _sqlite, "redis full scan": 
 
 
 def samples(paging, progress):
-    """A list of {program, prefetch, seconds}."""
+    """Yields {program, prefetch, seconds}."""
     for tool in (PYTHON, "sqlite3", "redis-server"):
         if not shutil.which(tool):
             raise Skip(f"{tool} is not installed")
-    result = []
     for program, measure in PROGRAMS.items():
         for way in WAYS:
             progress(f"{program}, --prefetch {way}")
             # The first scan finds the memory as filling left it.
             seconds = statistics.median(measure(paging, way)[1:])
-            result.append({"program": program, "prefetch": way, "seconds": seconds})
-    return result
+            yield {"program": program, "prefetch": way, "seconds": seconds}
