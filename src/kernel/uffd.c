@@ -99,17 +99,6 @@ int uffd_read(const struct uffd *uffd, struct uffd_message *ret_message)
 	return 0;
 }
 
-int uffd_copy(const struct uffd *uffd, void *to, const void *source)
-{
-	struct uffdio_copy copy = {
-		.dst = (uintptr_t)to,
-		.src = (uintptr_t)source,
-		.len = PAGE_BYTES,
-	};
-
-	return ioctl(uffd->fd, UFFDIO_COPY, &copy) ? -errno : 0;
-}
-
 int uffd_copy_run(const struct uffd *uffd, void *to, const void *source, size_t bytes,
 		  size_t *ret_copied)
 {
@@ -122,6 +111,13 @@ int uffd_copy_run(const struct uffd *uffd, void *to, const void *source, size_t 
 
 	*ret_copied = copy.copy > 0 ? (size_t)copy.copy : 0;
 	return err;
+}
+
+int uffd_copy(const struct uffd *uffd, void *to, const void *source)
+{
+	size_t copied;
+
+	return uffd_copy_run(uffd, to, source, PAGE_BYTES, &copied);
 }
 
 static bool is_present(const char *page)

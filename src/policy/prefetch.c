@@ -10,6 +10,7 @@
 #define PREFETCH_SKIP_MAX 8
 /* Demands after which a stream that none of them continued is over. */
 #define PREFETCH_AGE_MAX 1024
+#define NO_PAGE UINT64_MAX
 
 void prefetch_init(struct prefetch *prefetch, enum prefetch_mode mode)
 {
@@ -21,8 +22,6 @@ static bool is_far(const struct page_table *table, uint64_t page)
 	return page < table->page_count &&
 	       page_entry_state(page_table_peek(table, page)) == PAGE_FAR;
 }
-
-#define NO_PAGE UINT64_MAX
 
 /* The line's far pages without `page`. */
 static uint32_t list_line(const struct page_table *table, uint64_t line, uint64_t page,

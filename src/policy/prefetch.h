@@ -21,7 +21,7 @@
 #include "memory/page_table.h"
 
 #define PREFETCH_LINE_PAGES 8 /* entries in a line of 64 bytes */
-#define PREFETCH_PAGES_MAX 31 /* with the page demanded one group of frames */
+#define PREFETCH_PAGES_MAX 31 /* with the page demanded one io */
 #define PREFETCH_STREAMS 16   /* as many walks through memory at a time */
 #define PREFETCH_RECENT 32    /* demands that a new one is compared with */
 
@@ -29,7 +29,6 @@ enum prefetch_mode {
 	PREFETCH_NONE,
 	PREFETCH_LINE,	   /* the line's other pages, at each demand */
 	PREFETCH_ADAPTIVE, /* what has proved right */
-	PREFETCH_MODES,
 };
 
 enum prefetch_source {

@@ -22,9 +22,11 @@ void far_fill_io(struct backing_io *io, enum backing_verb verb, struct slot_copy
 	};
 }
 
-void far_rest(uint64_t waited_ns)
+void far_rest(uint32_t spins, uint64_t begun_ns)
 {
-	if (waited_ns < FAR_SPIN_NS)
+	if (spins % FAR_POLLS_PER_REST)
+		return;
+	if (clock_now_ns() - begun_ns < FAR_SPIN_NS)
 		sched_yield();
 	else
 		clock_sleep_ns(FAR_NAP_NS);
@@ -42,10 +44,8 @@ int far_run_io(struct backing_channel *channel, struct backing_io *io, uint64_t 
 	}
 	for (uint32_t spins = 1; !err && io->result == BACKING_PENDING; spins++) {
 		channel->ops->poll(channel);
-		if (spins % 64)
-			continue;
-		far_rest(clock_now_ns() - begun_ns);
-		if (clock_now_ns() - begun_ns > timeout_ns)
+		far_rest(spins, begun_ns);
+		if (spins % FAR_POLLS_PER_REST == 0 && clock_now_ns() - begun_ns > timeout_ns)
 			err = -ETIMEDOUT;
 	}
 	return err;
@@ -188,6 +188,7 @@ int far_store(struct far_lane *lane, char *pages, const uint32_t *crcs, uint32_t
 {
 	struct store *store = lane->stores;
 	struct far *far = lane->far;
+	uint64_t now_ns;
 	int taken;
 
 	if (lane->pending == FAR_STORES_MAX)
@@ -200,13 +201,14 @@ int far_store(struct far_lane *lane, char *pages, const uint32_t *crcs, uint32_t
 	/* Behind the taking: channels were offered before the slots of their backing could be. */
 	far_lane_adopt(lane);
 	note_checksums(far, *ret_first_slot, crcs, (uint32_t)taken);
-	far_note_look(lane, clock_now_ns());
+	now_ns = clock_now_ns();
+	far_note_look(lane, now_ns);
 	*store = (struct store){
 		.used = true,
 		.tag = tag,
 		.page_count = (uint32_t)taken,
 		.first_slot = *ret_first_slot,
-		.deadline_ns = clock_now_ns() + far->timeout_ns,
+		.deadline_ns = now_ns + far->timeout_ns,
 	};
 	lane->pending++;
 	for (uint32_t i = 0; i < SLOT_COPIES_MAX; i++) {
@@ -287,11 +289,11 @@ void far_push(struct far_lane *lane)
 	far_lane_adopt(lane);
 	if (!lane->pending)
 		return;
-	far_note_look(lane, clock_now_ns());
+	now_ns = clock_now_ns();
+	far_note_look(lane, now_ns);
 	for (uint32_t i = 0; i < lane->far->backing_count; i++)
 		if (lane->channels[i])
 			lane->channels[i]->ops->poll(lane->channels[i]);
-	now_ns = clock_now_ns();
 	for (struct store *store = lane->stores; store < lane->stores + FAR_STORES_MAX; store++) {
 		if (!store->used || store->ended || !is_ended(lane, store, now_ns))
 			continue;

@@ -19,7 +19,8 @@
 #include "memory/slot_map.h"
 
 #define FAR_STORES_MAX 64u  /* on their way in one lane: more does not make a transport faster */
-#define FAR_READS_MAX 32u   /* pages that lie apart, for a whole group of frames */
+#define FAR_READS_MAX 32u   /* on their way in one lane: a window of pages that lie apart */
+#define FAR_POLLS_PER_REST 64u
 #define FAR_STORE_TRIES 3u  /* of one io on one backing that says EIO: then it counts as failing */
 #define FAR_FETCH_TRIES 3u  /* over all copies: a passing error is not worth a lost page */
 
@@ -91,9 +92,9 @@ int far_fetch(struct far_lane *lane, uint32_t slot, uint32_t crc, void *page,
 	      uint32_t *ret_backing);
 
 /*
- * Begins to fetch up to `page_count` neighbouring slots, with these checksums, into `pages`: for
- * how many, or -EAGAIN (too many on their way) or another -errno. `pages` are the far store's until
- * far_read_poll() is true, which is at most the timeout away.
+ * Begins to fetch neighbouring slots of one extent, with these checksums, into `pages`: 0, -EAGAIN
+ * (too many on their way) or another -errno. `pages` are the far store's until far_read_poll() is
+ * true, which is at most the timeout away. At most BACKING_IO_PAGES_MAX pages.
  */
 int far_read_begin(struct far_lane *lane, uint32_t slot, uint32_t page_count, void *pages,
 		   const uint32_t *crcs, uint32_t *ret_read);
@@ -103,11 +104,13 @@ int far_read_begin(struct far_lane *lane, uint32_t slot, uint32_t page_count, vo
  */
 bool far_read_poll(struct far_lane *lane, uint32_t read, uint32_t *ret_good);
 uint32_t far_reads_pending(const struct far_lane *lane);
+
 /*
- * Between polls. A memory node has answered before a sleeper would be awake again, and may need
+ * Between two polls of something that began at `begun_ns`, the `spins`-th: now and then others are
+ * let before. A memory node has answered before a sleeper would be awake again, and may need
  * this CPU for it. A disk takes longer: others have better use for the CPU than our asking.
  */
-void far_rest(uint64_t waited_ns);
+void far_rest(uint32_t spins, uint64_t begun_ns);
 
 /*
  * Starts to store up to `page_count` neighbouring pages, with these checksums, in new slots:

@@ -10,15 +10,6 @@
 
 #include "base/crc32c.h"
 
-static uint32_t neighbours(uint32_t slot, uint32_t wanted)
-{
-	uint32_t to_end = SLOT_EXTENT_SLOTS - slot_in_extent(slot);
-
-	if (wanted > BACKING_IO_PAGES_MAX)
-		wanted = BACKING_IO_PAGES_MAX;
-	return wanted < to_end ? wanted : to_end;
-}
-
 /* A copy to read from; both backings of a mirror share the reading. */
 static int choose_copy(struct far_lane *lane, uint32_t slot, struct slot_copy *ret_copy)
 {
@@ -37,8 +28,11 @@ int far_read_begin(struct far_lane *lane, uint32_t slot, uint32_t page_count, vo
 {
 	struct far_read *read = lane->reads;
 	struct backing_channel *channel;
+	uint64_t now_ns;
 	int err;
 
+	assert(page_count <= BACKING_IO_PAGES_MAX &&
+	       slot_extent_of(slot + page_count - 1) == slot_extent_of(slot));
 	far_lane_adopt(lane);
 	if (lane->reading == FAR_READS_MAX)
 		return -EAGAIN;
@@ -47,7 +41,6 @@ int far_read_begin(struct far_lane *lane, uint32_t slot, uint32_t page_count, vo
 	err = choose_copy(lane, slot, &read->copy);
 	if (err)
 		return err;
-	page_count = neighbours(slot, page_count);
 	channel = lane->channels[read->copy.backing];
 	far_fill_io(&read->io, BACKING_FETCH, read->copy, slot, page_count, pages);
 	err = channel->ops->submit(channel, &read->io);
@@ -57,12 +50,13 @@ int far_read_begin(struct far_lane *lane, uint32_t slot, uint32_t page_count, vo
 		return err;
 	for (uint32_t i = 0; i < page_count; i++)
 		read->crcs[i] = crcs[i];
-	far_note_look(lane, clock_now_ns());
+	now_ns = clock_now_ns();
+	far_note_look(lane, now_ns);
 	read->used = true;
-	read->deadline_ns = clock_now_ns() + lane->far->timeout_ns;
+	read->deadline_ns = now_ns + lane->far->timeout_ns;
 	lane->reading++;
 	*ret_read = (uint32_t)(read - lane->reads);
-	return (int)page_count;
+	return 0;
 }
 
 /* A bit for each page that has the checksum it should have. */
@@ -85,9 +79,11 @@ bool far_read_poll(struct far_lane *lane, uint32_t index, uint32_t *ret_good)
 
 	assert(read->used);
 	if (read->io.result == BACKING_PENDING) {
-		far_note_look(lane, clock_now_ns());
+		uint64_t now_ns = clock_now_ns();
+
+		far_note_look(lane, now_ns);
 		lane->channels[backing]->ops->poll(lane->channels[backing]);
-		if (read->io.result == BACKING_PENDING && clock_now_ns() > read->deadline_ns) {
+		if (read->io.result == BACKING_PENDING && now_ns > read->deadline_ns) {
 			far_count(&lane->far->counters->fetch_timeouts, 1);
 			far_end_channel(lane, backing, -ETIMEDOUT);
 		}

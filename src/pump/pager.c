@@ -195,7 +195,7 @@ static int make_lane(struct pager *pager, uint32_t index, struct error *why)
 {
 	struct lane *lane = &pager->lanes[index];
 	void *buffer;
-	int err = own_memory_map((1 + FRAME_GROUP_FRAMES) * PAGE_BYTES, &buffer);
+	int err = own_memory_map((1 + INTAKE_PAGES_MAX) * PAGE_BYTES, &buffer);
 
 	if (err)
 		return error_set(why, err, "no memory for a lane");
@@ -271,7 +271,7 @@ static int open_far(struct pager *pager, const struct pager_config *config, stru
 		.key_file = config->key_file,
 		.timeout_ms = config->timeout_ms,
 		.pages = pager->pool,
-		.pages_bytes = pager->frames.group_count * FRAME_GROUP_FRAMES * PAGE_BYTES,
+		.pages_bytes = pager_pool_bytes(pager),
 		.counters = pager->counters,
 	};
 

@@ -9,6 +9,7 @@
 
 #include "base/crc32c.h"
 #include "base/raw_map.h"
+#include "base/sort.h"
 
 #define PAGER_MOVE_TRIES 16    /* of a move that the kernel asks to repeat */
 
@@ -277,16 +278,9 @@ static uint32_t publish(struct lane *lane, struct departure *out, uint32_t count
 	return gone;
 }
 
-static void sort_by_page(struct departure *out, uint32_t count)
+static uint64_t page_of(const void *departure)
 {
-	for (uint32_t i = 1; i < count; i++) {
-		struct departure d = out[i];
-		uint32_t at = i;
-
-		for (; at > 0 && out[at - 1].page > d.page; at--)
-			out[at] = out[at - 1];
-		out[at] = d;
-	}
+	return ((const struct departure *)departure)->page;
 }
 
 uint32_t pager_evict_pages(struct lane *lane, const uint32_t *pages, uint32_t wanted,
@@ -296,7 +290,7 @@ uint32_t pager_evict_pages(struct lane *lane, const uint32_t *pages, uint32_t wa
 	struct pager *pager = lane->pager;
 	uint32_t gone = 0, count = choose(pager, pages, wanted, out);
 
-	sort_by_page(out, count);
+	sort_by(out, count, sizeof(out[0]), page_of);
 	for (uint32_t i = 0, moved = 0; i < count; i++) {
 		struct departure d = out[i];
 		uint32_t frame = group * FRAME_GROUP_FRAMES + gone;

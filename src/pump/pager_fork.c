@@ -276,10 +276,9 @@ static int remake_kernel(struct pager *pager, int socket, struct error *why)
 
 int pager_fork_enter(struct pager *pager)
 {
-	size_t bytes = (size_t)pager->frames.group_count * FRAME_GROUP_FRAMES * PAGE_BYTES;
 	void *ignored;
 
-	return raw_reserve(pager->pool, bytes, MAP_FIXED, &ignored);
+	return raw_reserve(pager->pool, pager_pool_bytes(pager), MAP_FIXED, &ignored);
 }
 
 /* An empty pool in the place of the parent's, and an empty list. */
@@ -287,7 +286,7 @@ static int remake_local(struct pager *pager, struct error *why)
 {
 	uint32_t frames = pager->frames.group_count * FRAME_GROUP_FRAMES;
 	void *links = pager->resident.links;
-	int err = pager_map_pool(pager, pager->pool, frames * PAGE_BYTES);
+	int err = pager_map_pool(pager, pager->pool, pager_pool_bytes(pager));
 
 	if (!err)
 		err = raw_mmap(links, pager->page_count * sizeof(struct page_link),

@@ -8,36 +8,30 @@
  */
 #include "pump/pager_state.h"
 
-#include <errno.h>
-
 #include "base/clock.h"
+#include "base/sort.h"
 
-#define POLLS_PER_REST 64
 #define TIMER_NS_MIN 200000 /* of one that follows the fetches: several round trips to a node */
 #define TIMER_FETCHES 4	    /* as many usual fetches */
 #define FETCH_WEIGHT 16	    /* one fetch counts so much against those before */
 
 _Static_assert(RUN_PREFETCH_SOURCES == PREFETCH_SOURCES, "each source has its counters");
+_Static_assert(INTAKE_PAGES_MAX <= BACKING_IO_PAGES_MAX, "neighbours are one read");
+_Static_assert(INTAKE_PAGES_MAX <= FAR_READS_MAX, "each page may be a read of its own");
 
 /* ---- What is to come ---- */
 
-static void sort_by_slot(struct arrival *pages, uint32_t count)
+static uint64_t slot_of(const void *arrival)
 {
-	for (uint32_t i = 1; i < count; i++) {
-		struct arrival moving = pages[i];
-		uint32_t at = i;
-
-		for (;
-		     at > 0 && page_entry_slot(pages[at - 1].entry) > page_entry_slot(moving.entry);
-		     at--)
-			pages[at] = pages[at - 1];
-		pages[at] = moving;
-	}
+	return page_entry_slot(((const struct arrival *)arrival)->entry);
 }
 
 /* Takes the entries of those pages of the plan that are still far. */
-static void take_entries(struct pager *pager, struct intake *intake)
+static void take_entries(struct lane *lane)
 {
+	struct pager *pager = lane->pager;
+	struct intake *intake = &lane->intake;
+
 	for (uint32_t i = 0; i < intake->plan.count; i++) {
 		uint64_t page = intake->plan.pages[i], entry;
 
@@ -61,15 +55,16 @@ static void leave_far(struct pager *pager, struct arrival *arrival)
 }
 
 /* Room for each page, as far as there is; those of the lowest rank go without. */
-static bool make_room(struct lane *lane, struct intake *intake)
+static bool make_room(struct lane *lane)
 {
+	struct intake *intake = &lane->intake;
 	uint32_t count = 0;
 
 	while (count < intake->count && pager_reserve_at_once(lane))
 		count++;
 	while (intake->count > (count ? count : 1))
 		leave_far(lane->pager, &intake->pages[--intake->count]);
-	sort_by_slot(intake->pages, intake->count);
+	sort_by(intake->pages, intake->count, sizeof(intake->pages[0]), slot_of);
 	return count > 0;
 }
 
@@ -99,21 +94,17 @@ static void lose(struct lane *lane, uint32_t count)
 	pthread_mutex_unlock(&pager->prefetch_lock);
 }
 
-static void count_late(struct lane *lane, const struct run_in *run)
+/* Those that were to come ahead of need and did not: late, not whole, or without their place. */
+static void count_missing(struct lane *lane, const struct run_in *run)
 {
-	uint32_t count = run->count - (run->rank == 0);
-
-	pager_count(&lane->pager->counters->prefetch[lane->intake.plan.source].late, count);
-	lose(lane, count);
-}
-
-/* Those of the run that did not come whole, or did not find their place. */
-static void count_missing(struct lane *lane, const struct arrival *pages, uint32_t count)
-{
+	const struct arrival *pages = &lane->intake.pages[run->first];
 	uint32_t missing = 0;
 
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < run->count; i++)
 		missing += !pages[i].present && pages[i].rank > 0;
+	if (lane->intake.expired)
+		pager_count(&lane->pager->counters->prefetch[lane->intake.plan.source].late,
+			    missing);
 	lose(lane, missing);
 }
 
@@ -159,10 +150,8 @@ static void admit(struct lane *lane, struct run_in *run, uint32_t good)
 	struct pager *pager = lane->pager;
 	struct arrival *pages = &lane->intake.pages[run->first];
 
-	if (lane->intake.expired) {
-		count_late(lane, run);
+	if (lane->intake.expired)
 		good &= only_demanded(pages, run->count);
-	}
 	for (uint32_t i = 0; i < run->count;) {
 		uint32_t whole = 0, installed = 0;
 
@@ -174,8 +163,7 @@ static void admit(struct lane *lane, struct run_in *run, uint32_t good)
 			pager_unreserve(pager);
 		i += installed ? installed : 1;
 	}
-	if (!lane->intake.expired)
-		count_missing(lane, pages, run->count);
+	count_missing(lane, run);
 	for (uint32_t i = 0; i < run->count; i++)
 		leave_far(pager, &pages[i]);
 	run->done = true;
@@ -200,32 +188,27 @@ static void make_runs(struct intake *intake)
 	}
 }
 
-/* Fetches start with the page demanded, and then with what the policy wants most (M1). */
-static void sort_by_rank(struct run_in *runs, uint32_t count)
+static uint64_t rank_of(const void *run)
 {
-	for (uint32_t i = 1; i < count; i++) {
-		struct run_in moving = runs[i];
-		uint32_t at = i;
-
-		for (; at > 0 && runs[at - 1].rank > moving.rank; at--)
-			runs[at] = runs[at - 1];
-		runs[at] = moving;
-	}
+	return ((const struct run_in *)run)->rank;
 }
 
-static void begin_reads(struct lane *lane, struct intake *intake)
+/* Fetches start with the page demanded, and then with what the policy wants most (M1). */
+static void begin_reads(struct lane *lane)
 {
 	struct pager *pager = lane->pager;
+	struct intake *intake = &lane->intake;
 
+	sort_by(intake->runs, intake->run_count, sizeof(intake->runs[0]), rank_of);
 	for (uint32_t r = 0; r < intake->run_count; r++) {
 		struct run_in *run = &intake->runs[r];
 		struct arrival *pages = &intake->pages[run->first];
-		uint32_t crcs[FRAME_GROUP_FRAMES];
+		uint32_t crcs[INTAKE_PAGES_MAX];
 
 		for (uint32_t i = 0; i < run->count; i++)
 			crcs[i] = pager->checksums[pages[i].page];
 		if (far_read_begin(lane->far, page_entry_slot(pages[0].entry), run->count,
-				   landing_of(lane, pages), crcs, &run->read) < 0)
+				   landing_of(lane, pages), crcs, &run->read))
 			admit(lane, run, 0);
 		else
 			pager_count(&pager->counters->prefetch[intake->plan.source].issued,
@@ -234,8 +217,10 @@ static void begin_reads(struct lane *lane, struct intake *intake)
 }
 
 /* The timer has ended: nothing that comes now is made present but the page demanded. */
-static void expire(struct lane *lane, struct intake *intake)
+static void expire(struct lane *lane)
 {
+	struct intake *intake = &lane->intake;
+
 	intake->expired = true;
 	for (uint32_t r = 0; r < intake->run_count; r++) {
 		struct run_in *run = &intake->runs[r];
@@ -248,18 +233,19 @@ static void expire(struct lane *lane, struct intake *intake)
 			pager_unreserve(lane->pager);
 			leave_far(lane->pager, &pages[i]);
 		}
-		count_late(lane, run);
+		count_missing(lane, run);
 		run->done = true;
 	}
 }
 
 /* Makes present what has come in time; true when nothing more is to come. */
-static bool take_arrivals(struct lane *lane, struct intake *intake)
+static bool take_arrivals(struct lane *lane)
 {
+	struct intake *intake = &lane->intake;
 	bool all = true;
 
 	if (!intake->expired && clock_now_ns() > intake->deadline_ns)
-		expire(lane, intake);
+		expire(lane);
 	for (uint32_t r = 0; r < intake->run_count; r++) {
 		struct run_in *run = &intake->runs[r];
 		uint32_t good;
@@ -324,15 +310,11 @@ static struct arrival *demanded(struct intake *intake)
 	return arrival;
 }
 
-static struct run_in *run_of_demanded(struct intake *intake)
-{
-	return &intake->runs[0]; /* they are sorted by rank */
-}
-
 bool pager_bring_ahead(struct lane *lane, uint64_t page, uint64_t *entry)
 {
 	struct pager *pager = lane->pager;
 	struct intake *intake = &lane->intake;
+	struct arrival *arrival;
 
 	if (pager->prefetch.mode == PREFETCH_NONE || atomic_load(&pager->still))
 		return false;
@@ -342,27 +324,27 @@ bool pager_bring_ahead(struct lane *lane, uint64_t page, uint64_t *entry)
 	intake->count = 1;
 	intake->pages[0] = (struct arrival){ .page = (uint32_t)page, .entry = *entry };
 	if (lane->late_count == 0)
-		take_entries(pager, intake);
-	if (lane->late_count > 0 || !make_room(lane, intake)) {
+		take_entries(lane);
+	if (lane->late_count > 0 || !make_room(lane)) {
 		lose(lane, intake->plan.count);
 		return false;
 	}
 	lose(lane, intake->plan.count - (intake->count - 1));
+	arrival = demanded(intake);
 	make_runs(intake);
-	sort_by_rank(intake->runs, intake->run_count);
 	intake->expired = false;
 	intake->begun_ns = clock_now_ns();
 	intake->deadline_ns = intake->begun_ns + timer_ns(pager);
-	begin_reads(lane, intake);
-	for (uint32_t spins = 1; !run_of_demanded(intake)->done; spins++) {
-		take_arrivals(lane, intake);
-		if (spins % POLLS_PER_REST == 0)
-			far_rest(clock_now_ns() - intake->begun_ns);
+	begin_reads(lane);
+	/* The first read is the one with the page demanded. */
+	for (uint32_t spins = 1; !intake->runs[0].done; spins++) {
+		take_arrivals(lane);
+		far_rest(spins, intake->begun_ns);
 	}
-	if (demanded(intake)->present)
+	if (arrival->present)
 		pager_note_fetch(pager, clock_now_ns() - intake->begun_ns);
-	*entry = demanded(intake)->entry;
-	return demanded(intake)->present;
+	*entry = arrival->entry;
+	return arrival->present;
 }
 
 void pager_end_intake(struct lane *lane)
@@ -370,9 +352,9 @@ void pager_end_intake(struct lane *lane)
 	struct intake *intake = &lane->intake;
 
 	for (uint32_t spins = 1; intake->run_count; spins++) {
-		if (take_arrivals(lane, intake))
+		if (take_arrivals(lane))
 			intake->run_count = 0;
-		else if (spins % POLLS_PER_REST == 0)
-			far_rest(clock_now_ns() - intake->begun_ns);
+		else
+			far_rest(spins, intake->begun_ns);
 	}
 }

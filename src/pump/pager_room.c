@@ -27,14 +27,13 @@ static uint32_t evict_batch(struct lane *lane)
 	return group == FRAME_GROUP_NONE ? 0 : pager_evict_pages(lane, pages, wanted, group);
 }
 
-/* The oldest victims leave for their slots; their frames are the caller's. */
-static uint32_t take_victims(struct pager *pager, uint32_t *frames, uint32_t wanted)
+uint32_t pager_reclaim(struct pager *pager)
 {
-	uint32_t count = 0;
+	uint32_t frames[FRAME_GROUP_FRAMES], count = 0;
 	uint64_t cursor = 0;
 
 	pthread_mutex_lock(&pager->lock);
-	while (count < wanted) {
+	while (count < FRAME_GROUP_FRAMES) {
 		uint32_t page, frame = frame_pool_oldest_victim(&pager->frames, &cursor, &page);
 		uint64_t entry;
 
@@ -52,11 +51,6 @@ static uint32_t take_victims(struct pager *pager, uint32_t *frames, uint32_t wan
 		page_table_release(&pager->table, page, entry);
 	}
 	pthread_mutex_unlock(&pager->lock);
-	return count;
-}
-
-static void drop_frames(struct pager *pager, const uint32_t *frames, uint32_t count)
-{
 	for (uint32_t i = 0, run; i < count; i += run) {
 		for (run = 1; i + run < count && frames[i + run] == frames[i] + run;)
 			run++;
@@ -67,14 +61,6 @@ static void drop_frames(struct pager *pager, const uint32_t *frames, uint32_t co
 	for (uint32_t i = 0; i < count; i++)
 		frame_pool_put_empty(&pager->frames, frames[i]);
 	pthread_mutex_unlock(&pager->lock);
-}
-
-uint32_t pager_reclaim(struct pager *pager)
-{
-	uint32_t frames[FRAME_GROUP_FRAMES];
-	uint32_t count = take_victims(pager, frames, FRAME_GROUP_FRAMES);
-
-	drop_frames(pager, frames, count);
 	return count;
 }
 

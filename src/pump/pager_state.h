@@ -27,6 +27,8 @@
 /* Of a move that must succeed: seconds, if the kernel has no memory for a page table. */
 #define PAGER_KEEP_TRIES 100000
 
+#define INTAKE_PAGES_MAX (PREFETCH_PAGES_MAX + 1) /* with the page demanded */
+
 /* A page on its way in; the lane has its entry until it is there, or left far. */
 struct arrival {
 	uint32_t page;
@@ -49,8 +51,8 @@ struct intake {
 	uint32_t count, run_count;
 	uint64_t begun_ns, deadline_ns; /* of the timer */
 	bool expired;	      /* the timer has ended */
-	struct arrival pages[FRAME_GROUP_FRAMES];
-	struct run_in runs[FRAME_GROUP_FRAMES];
+	struct arrival pages[INTAKE_PAGES_MAX];
+	struct run_in runs[INTAKE_PAGES_MAX];
 };
 
 /* One thread's way through the pager; `lock` is held while it works. */
@@ -69,7 +71,7 @@ struct lane {
 	_Atomic uint32_t away; /* 1: does not wait for faults */
 	int32_t served; /* the thread whose fault this is */
 	struct intake intake;
-	char *landing; /* FRAME_GROUP_FRAMES pages, where what is fetched together lands */
+	char *landing; /* INTAKE_PAGES_MAX pages, where what is fetched together lands */
 	uint32_t late_count; /* reads that outlasted the timer: they still have the landing */
 	uint32_t late[FAR_READS_MAX];
 	uint32_t put_off_count;
@@ -135,6 +137,11 @@ static inline char *pager_page(const struct pager *pager, uint64_t page)
 	return pager->start + page * PAGE_BYTES;
 }
 
+static inline size_t pager_pool_bytes(const struct pager *pager)
+{
+	return (size_t)pager->frames.group_count * FRAME_GROUP_FRAMES * PAGE_BYTES;
+}
+
 static inline char *pager_frame(const struct pager *pager, uint32_t frame)
 {
 	return pager->pool + (uint64_t)frame * PAGE_BYTES;
@@ -178,6 +185,8 @@ int pager_open_memory(struct pager *pager, struct error *why);
  * -ENOSPC when nothing can be evicted, -EAGAIN while the pager is still.
  */
 int pager_reserve(struct lane *lane);
+/* The same if there is room without evicting or waiting. */
+bool pager_reserve_at_once(struct lane *lane);
 void pager_unreserve(struct pager *pager);
 /* Drops the oldest victims, a group of them at the most: the number of pages made free. */
 uint32_t pager_reclaim(struct pager *pager);
@@ -187,9 +196,6 @@ uint32_t pager_reclaim(struct pager *pager);
  */
 uint32_t pager_evict_pages(struct lane *lane, const uint32_t *pages, uint32_t wanted,
 			   uint32_t group);
-/* The same if there is room without evicting or waiting. */
-bool pager_reserve_at_once(struct lane *lane);
-
 /*
  * A far page is demanded, whose entry the lane has: brings it together with what the policy names.
  * False: it did not come this way. In either case pager_end_intake() follows once the entry was

@@ -7,10 +7,8 @@
  */
 #include "pump/pager_state.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <linux/futex.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -30,14 +28,11 @@ static struct lane *lane_of(struct pager *pager, int cpu)
 	return NULL;
 }
 
-/* Nothing of the program's is touched, not even where its threads' own memory lies in the region.
- */
+/* What may be far is not read, not even where a thread's own memory lies in the region. */
 static bool is_managed(const struct pager *pager, uintptr_t address)
 {
-	uint64_t pool_bytes = pager->frames.group_count * FRAME_GROUP_FRAMES * PAGE_BYTES;
-
 	return address - (uintptr_t)pager->start < pager->page_count * PAGE_BYTES ||
-	       address - (uintptr_t)pager->pool < pool_bytes;
+	       address - (uintptr_t)pager->pool < pager_pool_bytes(pager);
 }
 
 static bool call(struct lane *lane)
@@ -91,16 +86,21 @@ static void stay_away(struct lane *lane)
 	lane->foreign = 0;
 }
 
+static bool has_pending(const struct lane *lane)
+{
+	return far_stores_pending(lane->far) || far_reads_pending(lane->far);
+}
+
 /* What is on its way ends also when no fault comes. True when something still is. */
 static bool push_pending(struct lane *lane)
 {
-	bool pending = far_stores_pending(lane->far) || far_reads_pending(lane->far);
+	bool pending = has_pending(lane);
 
 	if (!pending)
 		return false;
 	pthread_mutex_lock(&lane->lock);
 	pager_reap(lane);
-	pending = far_stores_pending(lane->far) || far_reads_pending(lane->far);
+	pending = has_pending(lane);
 	pthread_mutex_unlock(&lane->lock);
 	return pending;
 }
