@@ -3,22 +3,6 @@
 # Every wrong input gets one line that quotes it, and the right exit code; nothing is started.
 . "$(dirname "$0")/common.sh"
 
-# row EXIT SUBSTRING ARGUMENTS...
-rows=0
-row() {
-	expected=$1 words=$2
-	shift 2
-	rows=$((rows + 1))
-	set +e
-	"$PERDURE" "$@" > "$WORK/out" 2> "$WORK/err" < /dev/null
-	status=$?
-	set -e
-	[ $status = "$expected" ] || fail "perdure $*: exit $status, not $expected: $(cat "$WORK/err")"
-	[ "$(wc -l < "$WORK/err")" = 1 ] || fail "perdure $*: not one line: $(cat "$WORK/err")"
-	[ ! -s "$WORK/out" ] || fail "perdure $*: wrote to stdout: $(cat "$WORK/out")"
-	grep -qF -- "$words" "$WORK/err" || fail "perdure $*: no \"$words\" in: $(cat "$WORK/err")"
-}
-
 touch "$WORK/plain" "$WORK/marker"
 mkdir "$WORK/folder"
 started="touch $WORK/started"

@@ -37,6 +37,24 @@ wait_for() {
 	done
 }
 
+# row EXIT SUBSTRING ARGUMENTS...: a wrong input of perdure's gets one line with the words, and no
+# more. $row_path is the PATH that it sees.
+rows=0
+row_path=$PATH
+row() {
+	expected=$1 words=$2
+	shift 2
+	rows=$((rows + 1))
+	set +e
+	PATH=$row_path "$PERDURE" "$@" > "$WORK/out" 2> "$WORK/err" < /dev/null
+	status=$?
+	set -e
+	[ $status = "$expected" ] || fail "perdure $*: exit $status, not $expected: $(cat "$WORK/err")"
+	[ "$(wc -l < "$WORK/err")" = 1 ] || fail "perdure $*: not one line: $(cat "$WORK/err")"
+	[ ! -s "$WORK/out" ] || fail "perdure $*: wrote to stdout: $(cat "$WORK/out")"
+	grep -qF -- "$words" "$WORK/err" || fail "perdure $*: no \"$words\" in: $(cat "$WORK/err")"
+}
+
 is_gone() {
 	# A zombie has ended too.
 	! grep -q '^State:[[:space:]]*[^Z]' "/proc/$1/status" 2> /dev/null

@@ -4,68 +4,51 @@
 # real program recorded and run.
 . "$(dirname "$0")/common.sh"
 
-# row EXIT SUBSTRING ARGUMENTS...
-rows=0
-row_path=$PATH
-row() {
-	expected=$1 words=$2
-	shift 2
-	rows=$((rows + 1))
-	set +e
-	PATH=$row_path "$PERDURE" model "$@" > "$WORK/out" 2> "$WORK/err" < /dev/null
-	status=$?
-	set -e
-	[ $status = "$expected" ] || fail "model $*: exit $status, not $expected: $(cat "$WORK/err")"
-	[ "$(wc -l < "$WORK/err")" = 1 ] || fail "model $*: not one line: $(cat "$WORK/err")"
-	[ ! -s "$WORK/out" ] || fail "model $*: wrote to stdout: $(cat "$WORK/out")"
-	grep -qF -- "$words" "$WORK/err" || fail "model $*: no \"$words\" in: $(cat "$WORK/err")"
-}
-
 trace=$SOURCE_ROOT/tests/fuzz/corpus/trace/mixed
 touch "$WORK/empty"
 
-row 2 'a trace is missing'
-row 2 '"two" is too much' "$trace" two
-row 2 '"--fly"' --fly "$trace"
-row 2 '"magic" is none of none, line and next-N' --policy magic "$trace"
-row 2 '"x"' --policy next-x "$trace"
-row 2 '"33"' --policy next-33 "$trace"
-row 2 'is not below --bus-timeout' --timer 50us "$trace"
-row 2 'is not below --bus-timeout' "$trace" --timer 20us --bus-timeout 20us
-row 2 '"soon"' --timer soon "$trace"
-row 2 'does not divide' --local 513K "$trace"
-row 2 'is too little' --local 64K "$trace"
-row 2 '"101"' --local 101% "$trace"
-row 2 '"0"' --local 0 "$trace"
-row 2 'does not divide' --private 5000 "$trace"
-row 2 'does not divide' --shared 3M "$trace"
-row 2 'does not divide' --bitmap-cache 100 "$trace"
-row 2 'does not divide' --tlb 100 "$trace"
-row 2 '"9"' --cores 9 "$trace"
-row 2 '--link-bandwidth' --link-bandwidth 1K "$trace"
-row 2 '"sideways" is neither' --frames sideways "$trace"
-row 2 '"heaven" is neither' --tables heaven "$trace"
-row 2 '"all" is neither' --grant all "$trace"
-row 2 'a command is missing' record
-row 2 'a command is missing' record --
-row 2 '"" is no file name' record --output '' -- true
-row 2 '"--fly"' record --fly
-row 1 "$WORK/none" "$WORK/none"
-row 1 'is no ordinary file' "$WORK"
-row 1 'at byte 0: it ends within its header' "$WORK/empty"
-row 1 'is no trace' "$0"
+row 2 'a trace is missing' model
+row 2 '"two" is too much' model "$trace" two
+row 2 '"--fly"' model --fly "$trace"
+row 2 '"magic" is none of none, line and next-N' model --policy magic "$trace"
+row 2 '"x"' model --policy next-x "$trace"
+row 2 '"33"' model --policy next-33 "$trace"
+row 2 'is not below --bus-timeout' model --timer 50us "$trace"
+row 2 'is not below --bus-timeout' model "$trace" --timer 20us --bus-timeout 20us
+row 2 '"soon"' model --timer soon "$trace"
+row 2 'does not divide' model --local 513K "$trace"
+row 2 'is too little' model --local 64K "$trace"
+row 2 '"101"' model --local 101% "$trace"
+row 2 '"0"' model --local 0 "$trace"
+row 2 'does not divide' model --private 5000 "$trace"
+row 2 'does not divide' model --shared 3M "$trace"
+row 2 'does not divide' model --bitmap-cache 100 "$trace"
+row 2 'does not divide' model --tlb 100 "$trace"
+row 2 '"9"' model --cores 9 "$trace"
+row 2 '--link-bandwidth' model --link-bandwidth 1K "$trace"
+row 2 '"sideways" is neither' model --frames sideways "$trace"
+row 2 '"heaven" is neither' model --tables heaven "$trace"
+row 2 '"all" is neither' model --grant all "$trace"
+row 2 'a command is missing' model record
+row 2 'a command is missing' model record --
+row 2 '"" is no file name' model record --output '' -- true
+row 2 '"--fly"' model record --fly
+row 1 "$WORK/none" model "$WORK/none"
+row 1 'is no ordinary file' model "$WORK"
+row 1 'at byte 0: it ends within its header' model "$WORK/empty"
+row 1 'is no trace' model "$0"
 
 # Damage: the offset and the reason, and nothing is counted.
 bytes=$(wc -c < "$trace")
 head -c $((bytes - 1)) "$trace" > "$WORK/cut"
-row 1 'bytes before the end of this block' "$WORK/cut"
+row 1 'bytes before the end of this block' model "$WORK/cut"
 head -c 40 "$trace" > "$WORK/cut"
-row 1 'at byte 32: it ends within a block' "$WORK/cut"
+row 1 'at byte 32: it ends within a block' model "$WORK/cut"
 cp "$trace" "$WORK/changed"
 printf '\377' | dd of="$WORK/changed" bs=1 seek=100 conv=notrunc 2> "$WORK/dd"
-row 1 "at byte 32: the block's checksum is wrong" "$WORK/changed"
+row 1 "at byte 32: the block's checksum is wrong" model "$WORK/changed"
 cat "$trace" "$trace" > "$WORK/twice"
-row 1 "at byte $bytes: bytes follow behind the last block" "$WORK/twice"
+row 1 "at byte $bytes: bytes follow behind the last block" model "$WORK/twice"
 
 # Whole: a table that says what it is, JSON that is the same each time.
 "$PERDURE" model "$trace" > "$WORK/table"
@@ -80,7 +63,7 @@ cmp "$WORK/1.json" "$WORK/2.json" || fail "two runs differ"
 # Without valgrind one line says what to install.
 mkdir "$WORK/bin"
 row_path=$WORK/bin
-row 1 'install the package valgrind' record --output "$WORK/x" -- true
+row 1 'install the package valgrind' model record --output "$WORK/x" -- true
 row_path=$PATH
 [ ! -e "$WORK/x" ] || fail "a trace without a recording is left"
 echo "$rows wrong inputs"
