@@ -95,14 +95,14 @@ def _redis(paging, way):
 PROGRAMS = {"python list": _python, "sqlite table": _sqlite, "redis full scan": _redis}
 
 
-def samples(paging, progress):
-    """Yields {program, prefetch, seconds}."""
+def measure(paging, program):
+    """The lines of one program's row: a phase for each way, with its seconds."""
+    lines = []
     for tool in (PYTHON, "sqlite3", "redis-server"):
         if not shutil.which(tool):
             raise Skip(f"{tool} is not installed")
-    for program, measure in PROGRAMS.items():
-        for way in WAYS:
-            progress(f"{program}, --prefetch {way}")
-            # The first scan finds the memory as filling left it.
-            seconds = statistics.median(measure(paging, way)[1:])
-            yield {"program": program, "prefetch": way, "seconds": seconds}
+    for way in WAYS:
+        # The first scan finds the memory as filling left it.
+        seconds = statistics.median(PROGRAMS[program](paging, way)[1:])
+        lines.append({"phase": way, "seconds": seconds})
+    return lines
