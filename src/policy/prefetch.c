@@ -10,6 +10,7 @@
 #define PREFETCH_SKIP_MAX 8
 /* Demands after which a stream that none of them continued is over. */
 #define PREFETCH_AGE_MAX 1024
+#define PREFETCH_PATIENCE_MAX 16
 #define NO_PAGE UINT64_MAX
 
 void prefetch_init(struct prefetch *prefetch, enum prefetch_mode mode)
@@ -83,11 +84,27 @@ static int64_t find_stride(const struct prefetch *prefetch, uint64_t page)
 	return 0;
 }
 
+static bool is_walk(const struct prefetch_stream *stream)
+{
+	return llabs(stream->stride) == 1;
+}
+
+/* A walk would have demanded the far pages on its way from `from` to `page`. */
+static bool comes_straight(const struct page_table *table, const struct prefetch_stream *stream,
+			   uint64_t from, uint64_t page)
+{
+	for (; from != page; from += (uint64_t)stream->stride)
+		if (is_far(table, from))
+			return false;
+	return true;
+}
+
 /*
  * Whether the demand belongs to the stream: behind its window, or, where a page of the window did
  * not come or left too early, within. *ret_steps are those from the stream's last demand.
  */
-static bool is_of(const struct prefetch_stream *stream, uint64_t page, int64_t *ret_steps)
+static bool is_of(const struct page_table *table, const struct prefetch_stream *stream,
+		  uint64_t page, int64_t *ret_steps)
 {
 	int64_t distance = (int64_t)(page - stream->last);
 	int64_t window;
@@ -96,34 +113,53 @@ static bool is_of(const struct prefetch_stream *stream, uint64_t page, int64_t *
 		return false;
 	*ret_steps = distance / stream->stride;
 	window = (int64_t)(stream->end - stream->last) / stream->stride;
-	return *ret_steps > 0 && *ret_steps <= window + PREFETCH_SKIP_MAX;
+	if (*ret_steps <= 0 || *ret_steps > window + PREFETCH_SKIP_MAX)
+		return false;
+	return *ret_steps < window || comes_straight(table, stream, stream->end, page);
 }
 
-static struct prefetch_stream *find_stream(struct prefetch *prefetch, uint64_t page,
+static struct prefetch_stream *find_stream(struct prefetch *prefetch,
+					   const struct page_table *table, uint64_t page,
 					   int64_t *ret_steps)
 {
 	for (uint32_t i = 0; i < PREFETCH_STREAMS; i++) {
 		struct prefetch_stream *stream = &prefetch->streams[i];
 
 		if (prefetch->clock - stream->age <= PREFETCH_AGE_MAX &&
-		    is_of(stream, page, ret_steps))
+		    is_of(table, stream, page, ret_steps))
 			return stream;
 	}
 	return NULL;
 }
 
-/* The stream that was not asked for longest gives way; what it had fetched last is wasted. */
+/* How long nobody asked for it, in steps of its own: a window spares it so many demands. */
+static uint32_t idle_steps(const struct prefetch *prefetch, const struct prefetch_stream *stream)
+{
+	return (prefetch->clock - stream->age) / (stream->window + 1);
+}
+
+/* What it had fetched last is wasted; where that was all, the next one has to show more. */
+static void give_up(struct prefetch *prefetch, struct prefetch_stream *stream,
+		    struct prefetch_verdict *verdict)
+{
+	if (stream->issued)
+		*verdict = (struct prefetch_verdict){ .source = stream->source,
+						      .wasted = stream->issued };
+	if (stream->trust == PREFETCH_TRIED && prefetch->patience < PREFETCH_PATIENCE_MAX)
+		prefetch->patience++;
+	*stream = (struct prefetch_stream){ 0 };
+}
+
+/* The stream that was not asked for longest gives way. */
 static struct prefetch_stream *new_stream(struct prefetch *prefetch,
 					  struct prefetch_verdict *verdict)
 {
 	struct prefetch_stream *oldest = &prefetch->streams[0];
 
 	for (uint32_t i = 1; i < PREFETCH_STREAMS; i++)
-		if (prefetch->clock - prefetch->streams[i].age > prefetch->clock - oldest->age)
+		if (idle_steps(prefetch, &prefetch->streams[i]) > idle_steps(prefetch, oldest))
 			oldest = &prefetch->streams[i];
-	if (oldest->issued)
-		*verdict = (struct prefetch_verdict){ .source = oldest->source,
-						      .wasted = oldest->issued };
+	give_up(prefetch, oldest, verdict);
 	return oldest;
 }
 
@@ -131,8 +167,7 @@ static struct prefetch_stream *new_stream(struct prefetch *prefetch,
 static void plan_window(const struct page_table *table, uint64_t page,
 			struct prefetch_stream *stream, struct prefetch_plan *plan)
 {
-	plan->source = stream->source =
-		llabs(stream->stride) == 1 ? PREFETCH_BY_STREAM : PREFETCH_BY_STRIDE;
+	plan->source = stream->source = is_walk(stream) ? PREFETCH_BY_STREAM : PREFETCH_BY_STRIDE;
 	stream->last = page;
 	for (uint32_t step = 0; step < stream->window; step++) {
 		page += (uint64_t)stream->stride;
@@ -153,12 +188,14 @@ static uint32_t next_window(const struct prefetch_stream *stream, bool came_thro
 
 	if (window < PREFETCH_WINDOW_FIRST)
 		return came_through ? PREFETCH_WINDOW_FIRST : 0;
-	if (llabs(stream->stride) == 1)
+	if (is_walk(stream))
 		window |= PREFETCH_LINE_PAGES - 1;
 	return window < PREFETCH_PAGES_MAX ? window : PREFETCH_PAGES_MAX;
 }
 
-static void go_on(struct prefetch_stream *stream, int64_t steps, struct prefetch_verdict *verdict)
+/* The stream has a window, and the demand tells what became of it. */
+static void go_on(struct prefetch *prefetch, struct prefetch_stream *stream, int64_t steps,
+		  struct prefetch_verdict *verdict)
 {
 	bool came_through = steps > (int64_t)stream->window;
 	uint32_t used = stream->issued;
@@ -169,6 +206,11 @@ static void go_on(struct prefetch_stream *stream, int64_t steps, struct prefetch
 					      .used = used,
 					      .wasted = stream->issued - used };
 	stream->window = next_window(stream, came_through);
+	if (!came_through || stream->trust == PREFETCH_PROVED)
+		return;
+	stream->trust = PREFETCH_PROVED;
+	if (prefetch->patience > 0)
+		prefetch->patience--;
 }
 
 /* The line of the demand, and behind it the stream that may come of it. */
@@ -192,20 +234,24 @@ static void name_stream(const struct prefetch *prefetch, const struct prefetch_s
 	plan->age = stream->age;
 }
 
-static void begin(struct prefetch *prefetch, const struct page_table *table, uint64_t page,
-		  struct prefetch_plan *plan, struct prefetch_verdict *verdict)
+/* Nothing is fetched yet: the stream waits for the demand behind this one. */
+static void wait_on(struct prefetch_stream *stream, uint64_t page)
 {
-	int64_t stride = find_stride(prefetch, page);
-	struct prefetch_stream *stream;
+	stream->last = page;
+	stream->end = page + (uint64_t)stream->stride;
+}
 
-	if (!stride)
+/* The stream's first window, when it has shown enough. */
+static void try(struct prefetch *prefetch, const struct page_table *table, uint64_t page,
+		struct prefetch_stream *stream, struct prefetch_plan *plan)
+{
+	if (stream->in_step++ < prefetch->patience) {
+		wait_on(stream, page);
 		return;
-	stream = new_stream(prefetch, verdict);
-	*stream = (struct prefetch_stream){ .stride = stride,
-					    .window = PREFETCH_WINDOW_FIRST,
-					    .age = prefetch->clock };
-	name_stream(prefetch, stream, plan);
-	if (llabs(stride) == 1)
+	}
+	stream->trust = PREFETCH_TRIED;
+	stream->window = PREFETCH_WINDOW_FIRST;
+	if (is_walk(stream))
 		plan_line(table, page, stream, plan);
 	else
 		plan_window(table, page, stream, plan);
@@ -214,20 +260,26 @@ static void begin(struct prefetch *prefetch, const struct page_table *table, uin
 static void adapt(struct prefetch *prefetch, const struct page_table *table, uint64_t page,
 		  struct prefetch_plan *plan, struct prefetch_verdict *verdict)
 {
-	int64_t steps;
-	struct prefetch_stream *stream = find_stream(prefetch, page, &steps);
+	int64_t steps = 0, stride;
+	struct prefetch_stream *stream = find_stream(prefetch, table, page, &steps);
 
-	if (stream) {
-		stream->age = prefetch->clock;
-		name_stream(prefetch, stream, plan);
-		go_on(stream, steps, verdict);
-		plan_window(table, page, stream, plan);
-		if (!stream->window)
-			*stream = (struct prefetch_stream){ 0 };
-	} else {
-		begin(prefetch, table, page, plan, verdict);
+	if (!stream) {
+		stride = find_stride(prefetch, page);
+		if (!stride)
+			return;
+		stream = new_stream(prefetch, verdict);
+		stream->stride = stride;
 	}
-	prefetch->recent[prefetch->recent_next++ % PREFETCH_RECENT] = page + 1;
+	stream->age = prefetch->clock;
+	name_stream(prefetch, stream, plan);
+	if (stream->trust == PREFETCH_WAITS) {
+		try(prefetch, table, page, stream, plan);
+		return;
+	}
+	go_on(prefetch, stream, steps, verdict);
+	plan_window(table, page, stream, plan);
+	if (!stream->window)
+		give_up(prefetch, stream, verdict);
 }
 
 /* A line proves right when one beside it is demanded. */
@@ -261,6 +313,7 @@ void prefetch_demand(struct prefetch *prefetch, const struct page_table *table, 
 		take_line(prefetch, table, page, ret_plan, ret_verdict);
 	else if (prefetch->mode == PREFETCH_ADAPTIVE)
 		adapt(prefetch, table, page, ret_plan, ret_verdict);
+	prefetch->recent[prefetch->recent_next++ % PREFETCH_RECENT] = page + 1;
 }
 
 void prefetch_lost(struct prefetch *prefetch, const struct prefetch_plan *plan, uint32_t count)

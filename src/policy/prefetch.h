@@ -7,7 +7,9 @@
  * eight entries; the far pages among them are the candidates (method M1, US 11,586,545 in
  * PATENTS.md), those that were asked for most first. Further lines, or pages at a steady distance,
  * are taken while a stream of demands proves right: its window doubles when the program comes to
- * its end and is lost with the stream. Demands that are near no earlier one start nothing.
+ * its end and is lost with the stream. Demands that are near no earlier one start nothing, and
+ * where streams end as soon as they are followed (objects of two pages, say, read at random) it
+ * takes more demands in step before the next one is.
  *
  * Use is told by the demand that follows: whoever asks for the page behind a window, in step, or
  * for one of the next line, has used the window. A stream that is given up has wasted its last one.
@@ -54,19 +56,28 @@ struct prefetch_verdict {
 	uint32_t wasted;
 };
 
+enum prefetch_trust {
+	PREFETCH_WAITS, /* nothing was fetched for it */
+	PREFETCH_TRIED,
+	PREFETCH_PROVED, /* a window of it came through */
+};
+
 struct prefetch_stream {
 	uint64_t last;	/* the demand that was its latest */
 	uint64_t end;	/* the first page, in step, that was not fetched: the demand it waits for */
 	int64_t stride; /* pages; 0: no stream */
 	enum prefetch_source source; /* of the last plan */
-	uint32_t window;	     /* steps of the last plan */
-	uint32_t issued;	     /* pages of the last plan */
+	enum prefetch_trust trust;
+	uint32_t in_step; /* demands beyond those that showed it, while it waits */
+	uint32_t window;  /* steps of the last plan */
+	uint32_t issued;  /* pages of the last plan */
 	uint32_t age;
 };
 
 struct prefetch {
 	enum prefetch_mode mode;
 	uint32_t clock;
+	uint32_t patience; /* demands in step, beyond those that show a stream, to try it */
 	uint32_t recent_next;
 	uint64_t recent[PREFETCH_RECENT]; /* page + 1; 0: none yet */
 	struct prefetch_stream streams[PREFETCH_STREAMS];

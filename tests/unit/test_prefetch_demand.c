@@ -132,6 +132,31 @@ START_TEST(random_demands_start_next_to_nothing)
 }
 END_TEST
 
+/* Objects of a few pages, read at random: each looks like the start of a walk. */
+START_TEST(short_runs_soon_start_little)
+{
+	struct walker walker = start(PREFETCH_ADAPTIVE);
+	struct random_source random = random_from_seed(0x0b + (uint64_t)_i);
+	uint64_t pages = (uint64_t)_i + 2, demands;
+
+	walker.forgets = true;
+	for (uint32_t i = 0; i < 4000; i++) {
+		uint64_t first = random_below(&random, TEST_PAGES - pages);
+
+		for (uint64_t page = first; page < first + pages; page++)
+			touch(&walker, page);
+	}
+	ck_assert_uint_lt(walker.issued * 20, walker.demands);
+	/* A walk is followed all the same. */
+	set_all(PAGE_FAR);
+	walker.forgets = false;
+	demands = walker.demands;
+	for (uint64_t page = 0; page < 8000; page++)
+		touch(&walker, page);
+	ck_assert_uint_le((walker.demands - demands) * 8, 8000);
+}
+END_TEST
+
 START_TEST(pages_that_are_not_far_are_passed_over)
 {
 	struct walker walker = start(PREFETCH_ADAPTIVE);
@@ -206,6 +231,7 @@ int main(void)
 	tcase_add_loop_test(test, walks_are_followed, 0, 7);
 	tcase_add_test(test, walks_side_by_side_are_told_apart);
 	tcase_add_loop_test(test, random_demands_start_next_to_nothing, 0, 3);
+	tcase_add_loop_test(test, short_runs_soon_start_little, 0, 6);
 	tcase_add_test(test, pages_that_are_not_far_are_passed_over);
 	tcase_add_test(test, window_shrinks_when_its_pages_left_unused);
 	tcase_add_test(test, walk_that_ends_has_wasted_its_last_window);
