@@ -173,6 +173,16 @@ static int default_local(uint64_t *ret_bytes, struct error *why)
 	return 0;
 }
 
+static uint32_t default_timeout_ms(const struct run_options *options)
+{
+	if (options->mirror > 1)
+		return RUN_TIMEOUT_MS_MIRRORED;
+	for (uint32_t i = 0; i < options->far_count; i++)
+		if (!strncmp(options->far[i], "file:", 5) || strstr(options->far[i], ":file:"))
+			return RUN_TIMEOUT_MS_DISK;
+	return RUN_TIMEOUT_MS_ALONE;
+}
+
 int run_options_parse(int argc, char **argv, struct run_options *ret_options, bool *ret_help,
 		      struct error *why)
 {
@@ -197,8 +207,7 @@ int run_options_parse(int argc, char **argv, struct run_options *ret_options, bo
 				 "%u; give another --far",
 				 options.mirror, options.far_count);
 	if (options.timeout_ms == 0)
-		options.timeout_ms = options.mirror > 1 ? RUN_TIMEOUT_MS_MIRRORED :
-							  RUN_TIMEOUT_MS_ALONE;
+		options.timeout_ms = default_timeout_ms(&options);
 	if (options.prefetch_timer_ns >= options.timeout_ms * 1000000ull)
 		return error_set(why, -EINVAL, "the prefetch timer (%" PRIu64 "us) must be shorter "
 				 "than --timeout (%ums); lower --prefetch-timer",

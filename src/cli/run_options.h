@@ -17,10 +17,13 @@
 #define RUN_TIMEOUT_MS_MAX 60000
 /*
  * With another copy to turn to, a lost packet's retransmissions or a busy node's pause are waited
- * for. Without one, giving up is a loss, and a host in trouble is given time.
+ * for. Without one, giving up is a loss, and a host in trouble is given time; a disk that others
+ * write to as fast as they can was seen to take more than ten seconds.
  */
 #define RUN_TIMEOUT_MS_MIRRORED 2000
 #define RUN_TIMEOUT_MS_ALONE 10000
+#define RUN_TIMEOUT_MS_DISK RUN_TIMEOUT_MS_MAX
+
 struct run_options {
 	uint64_t local_bytes; /* a multiple of PAGE_BYTES */
 	const char *far[RUN_BACKINGS_MAX];

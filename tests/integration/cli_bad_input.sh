@@ -39,6 +39,10 @@ row 2 '"magic"' run --prefetch magic -- $started
 row 2 '"soon"' run --prefetch-timer soon -- $started
 row 2 '"0s"' run --prefetch-timer 0s -- $started
 row 2 'shorter than --timeout' run --prefetch-timer 1s --timeout 1s -- $started
+# What is waited for an answer depends on where the only copy is.
+row 2 'than --timeout (10000ms)' run --prefetch-timer 10s -- $started
+row 2 'than --timeout (60000ms)' run --prefetch-timer 60s --far mem: --far delay:1ms:file:f -- $started
+row 2 'than --timeout (2000ms)' run --prefetch-timer 2s --mirror 2 --far mem: --far file:f -- $started
 row 2 '""' run --report '' -- $started
 row 1 "$WORK/none/report" run --report "$WORK/none/report" -- $started
 row 1 "it is a directory" run --report "$WORK/folder" -- $started

@@ -43,7 +43,7 @@ class Node:
 
     def __init__(self, name):
         self.log = f"{WORK}/{name}.log"
-        self.port = 0
+        self.port = 0  # none yet
         self.process = None
         self.start()
 
@@ -56,9 +56,11 @@ class Node:
 
     def try_start(self):
         """False when it could not listen: the port of the last life may be taken for a moment."""
+        # Below those that the kernel gives to connections: one of them would keep it for long.
+        port = self.port or random.randrange(20000, 32000)
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [PERDURE, "node", "--listen", f"127.0.0.1:{self.port}", "--memory", "256M"],
+                [PERDURE, "node", "--listen", f"127.0.0.1:{port}", "--memory", "256M"],
                 stderr=log, stdin=subprocess.DEVNULL)
         processes.append(self.process)
         for _ in range(400):
