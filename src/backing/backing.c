@@ -8,8 +8,8 @@
 
 /* One line a backing: its scheme is in its ops. */
 static const struct backing_ops *const schemes[] = {
-	&backing_mem_ops, &backing_file_ops, &backing_node_ops, &backing_delay_ops,
-	&backing_error_ops,
+	&backing_mem_ops,   &backing_file_ops,	&backing_node_ops,
+	&backing_delay_ops, &backing_error_ops,
 };
 
 static const char known_schemes[] = "mem, file, node, delay, error";
@@ -85,4 +85,20 @@ void backing_close(struct backing *backing)
 {
 	if (backing)
 		backing->ops->close(backing);
+}
+
+uint64_t backing_io_bytes(const struct backing_io *io)
+{
+	uint64_t lines = 0;
+
+	if (!io->lines)
+		return io->page_count * PAGE_BYTES;
+	for (uint32_t i = 0; i < io->page_count; i++)
+		lines += (uint64_t)__builtin_popcountll(io->lines[i].mask);
+	return lines * BACKING_LINE_BYTES;
+}
+
+bool backing_takes_lines(const struct backing_channel *channel)
+{
+	return channel->ops->takes_lines && channel->ops->takes_lines(channel);
 }

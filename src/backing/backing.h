@@ -33,7 +33,8 @@
 #define BACKING_IO_PAGES_MAX 32	 /* 128 KiB: past this an operation costs by the byte */
 #define BACKING_URI_BYTES 256	 /* a URI as the user typed it, with its final NUL */
 #define BACKING_TICKET_BYTES 96	 /* what names a session to another process of the same user */
-#define BACKING_CHANNEL_DEPTH 64 /* ios that one channel must take before submit may say -EAGAIN */
+#define BACKING_CHANNEL_DEPTH 64 /* ios that one channel must take before submit may say -EAGAIN   \
+				  */
 
 enum backing_verb {
 	BACKING_FETCH, /* slots to pages */
@@ -42,6 +43,16 @@ enum backing_verb {
 
 /* io.result until the io is done. */
 #define BACKING_PENDING 1
+
+#define BACKING_LINES_PER_PAGE 64
+#define BACKING_LINE_BYTES (PAGE_BYTES / BACKING_LINES_PER_PAGE)
+
+/* Lines of one page: bit i of the mask is its bytes from i * BACKING_LINE_BYTES on. */
+struct backing_lines {
+	uint64_t slot;
+	uint64_t mask; /* not 0 */
+	const char *page;
+};
 
 /*
  * One movement of neighbouring slots to or from neighbouring pages. The caller owns it and its
@@ -53,7 +64,13 @@ struct backing_io {
 	uint32_t page_count; /* 1 to BACKING_IO_PAGES_MAX */
 	uint64_t slot;	     /* the first one */
 	void *pages;	     /* page-aligned */
-	int result;	     /* BACKING_PENDING, then 0 or -errno */
+	/*
+	 * NULL, or a store of lines: page_count of these, each of another slot, in place of slot
+	 * and pages. The slots' other lines stay as they are. If it fails, each line may have its
+	 * bytes of before or after. The caller owns it, as it owns the io.
+	 */
+	const struct backing_lines *lines;
+	int result; /* BACKING_PENDING, then 0 or -errno */
 	/* For the backing's use between submit and done; filters keep theirs elsewhere. */
 	struct backing_io *next;
 	uint64_t scratch[2];
@@ -71,11 +88,11 @@ struct backing_channel {
 };
 
 struct backing_options {
-	const char *key_file;	   /* the cluster key; NULL: none */
-	const uint8_t *ticket;	   /* join this session; NULL: begin one */
-	void *pages; /* all io pages lie in here, for transports that register memory */
+	const char *key_file;  /* the cluster key; NULL: none */
+	const uint8_t *ticket; /* join this session; NULL: begin one */
+	void *pages;	       /* all io pages lie in here, for transports that register memory */
 	size_t pages_bytes;
-	uint32_t wait_ms_max;	   /* limit of every wait in the control path */
+	uint32_t wait_ms_max; /* limit of every wait in the control path */
 };
 
 struct backing_ops {
@@ -118,6 +135,8 @@ struct backing_ops {
 	int (*submit)(struct backing_channel *channel, struct backing_io *io);
 	/* Moves things on and finishes what can be finished; never sleeps. */
 	void (*poll)(struct backing_channel *channel);
+	/* Whether the channel takes stores of lines; NULL: no, whole pages only. Memory path. */
+	bool (*takes_lines)(const struct backing_channel *channel);
 
 	/*
 	 * The slots' bytes are no longer wanted; until they are stored again they must not be
@@ -140,6 +159,11 @@ int backing_open(const char *uri, const struct backing_options *options,
 int backing_check_uri(const char *uri, struct error *why);
 
 void backing_close(struct backing *backing); /* NULL is allowed */
+
+/* What the io moves, without what a transport adds. */
+uint64_t backing_io_bytes(const struct backing_io *io);
+/* True if the channel takes stores of lines. */
+bool backing_takes_lines(const struct backing_channel *channel);
 
 /* In the ops tables' own files; one line each in backing.c's table. */
 extern const struct backing_ops backing_mem_ops;

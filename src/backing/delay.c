@@ -73,7 +73,7 @@ static int take_option(struct delay_settings *settings, const char *name, const 
 static int parse_settings(const char *rest, struct delay_settings *ret_settings,
 			  const char **ret_inner, struct error *why)
 {
-	struct delay_settings settings = {.verbs = URI_BOTH_VERBS};
+	struct delay_settings settings = { .verbs = URI_BOTH_VERBS };
 	char options[BACKING_URI_BYTES];
 	char *cursor = options, *latency, *name, *value;
 	struct error reason;
@@ -190,7 +190,7 @@ static void hold(struct delay_channel *channel, uint32_t index)
 {
 	struct delay_backing *delay = (struct delay_backing *)channel->filter.base.backing;
 	const struct delay_settings *settings = &delay->settings;
-	uint64_t bytes = channel->filter.ios[index].inner.page_count * PAGE_BYTES;
+	uint64_t bytes = backing_io_bytes(&channel->filter.ios[index].inner);
 	uint64_t due_ns = link_passed_ns(delay, clock_now_ns(), bytes) + settings->latency_ns;
 
 	if (settings->jitter_ns)
@@ -246,6 +246,7 @@ const struct backing_ops backing_delay_ops = {
 	.channel_close = filter_channel_close,
 	.submit = delay_submit,
 	.poll = delay_poll,
+	.takes_lines = filter_takes_lines,
 	.discard = filter_discard,
 	.bytes_held = filter_bytes_held,
 };

@@ -101,8 +101,10 @@ static int take_trigger(struct error_settings *settings, const char *name, const
 	if (!strcmp(name, "p")) {
 		err = parse_chance(value, &settings->chance);
 		if (err)
-			return error_set(reason, err, "bad p=%s: a probability from 0 to 1, as in "
-						      "p=0.01", value);
+			return error_set(reason, err,
+					 "bad p=%s: a probability from 0 to 1, as in "
+					 "p=0.01",
+					 value);
 	} else if (!strcmp(name, "after")) {
 		settings->after_set = true;
 		err = parse_size(value, &settings->after, reason);
@@ -157,7 +159,7 @@ static int settle_verbs(struct error_settings *settings)
 static int parse_settings(const char *rest, struct error_settings *ret_settings,
 			  const char **ret_inner, struct error *why)
 {
-	struct error_settings settings = {.seed = 1};
+	struct error_settings settings = { .seed = 1 };
 	char options[BACKING_URI_BYTES];
 	char *cursor = options, *name, *value;
 	struct error reason;
@@ -244,9 +246,9 @@ static int error_channel_open(struct backing *backing, struct backing_channel **
 	if (err)
 		return err;
 	/* Each channel has a sequence of its own, the same in each run that opens them in order. */
-	((struct error_channel *)channel)->random = random_from_seed(random_mix(
-		error->settings.seed * RANDOM_STEP +
-		atomic_fetch_add(&shared_of(error)->channel_count, 1)));
+	((struct error_channel *)channel)->random =
+		random_from_seed(random_mix(error->settings.seed * RANDOM_STEP +
+					    atomic_fetch_add(&shared_of(error)->channel_count, 1)));
 	*ret_channel = &channel->base;
 	return 0;
 }
@@ -260,8 +262,8 @@ static bool file_is_there(struct error_backing *error)
 	/* Only one of those who find the answer old asks again. */
 	if (now_ns - checked_ns >= FILE_CHECK_NS &&
 	    atomic_compare_exchange_strong(&shared->file_checked_ns, &checked_ns, now_ns))
-		atomic_store(&shared->file_there, !syscall(SYS_faccessat, AT_FDCWD,
-							   error->settings.path, F_OK));
+		atomic_store(&shared->file_there,
+			     !syscall(SYS_faccessat, AT_FDCWD, error->settings.path, F_OK));
 	return atomic_load(&shared->file_there);
 }
 
@@ -373,6 +375,7 @@ const struct backing_ops backing_error_ops = {
 	.channel_close = filter_channel_close,
 	.submit = error_submit,
 	.poll = error_poll,
+	.takes_lines = filter_takes_lines,
 	.discard = filter_discard,
 	.bytes_held = filter_bytes_held,
 };

@@ -108,8 +108,7 @@ static bool op_goes_on(struct file_op *op, int32_t moved, int *ret_result)
 		*ret_result = 0;
 		return false;
 	}
-	if (++op->piece_count < PIECES_MAX &&
-	    (moved > 0 || moved == -EAGAIN || moved == -EINTR))
+	if (++op->piece_count < PIECES_MAX && (moved > 0 || moved == -EAGAIN || moved == -EINTR))
 		return true;
 	*ret_result = moved < 0 ? moved : -EIO;
 	return false;
@@ -156,7 +155,7 @@ int file_channel_submit(struct backing_channel *base, struct backing_io *io)
 	uint32_t index;
 	int result;
 
-	assert(io->page_count > 0 && io->page_count <= BACKING_IO_PAGES_MAX);
+	assert(io->page_count > 0 && io->page_count <= BACKING_IO_PAGES_MAX && !io->lines);
 	assert(!channel->inherited);
 	if (channel->failed)
 		return channel->failed;
@@ -164,7 +163,7 @@ int file_channel_submit(struct backing_channel *base, struct backing_io *io)
 		return -EAGAIN;
 	index = channel->free_ops[--channel->free_count];
 	op = &channel->ops[index];
-	*op = (struct file_op){.io = io, .byte_count = io->page_count * (uint32_t)PAGE_BYTES};
+	*op = (struct file_op){ .io = io, .byte_count = io->page_count * (uint32_t)PAGE_BYTES };
 	io->result = BACKING_PENDING;
 	if (io->verb == BACKING_STORE)
 		memcpy(op_bounce(channel, index), io->pages, op->byte_count);
@@ -229,7 +228,7 @@ static bool cancel_ops(struct file_channel *channel)
 	queue_cancels(channel);
 	for (;;) {
 		uint64_t now_ns = clock_now_ns();
-		struct __kernel_timespec rest = {0};
+		struct __kernel_timespec rest = { 0 };
 		struct io_uring_cqe *cqe;
 		int err;
 
@@ -312,7 +311,7 @@ void file_channels_forget(struct file_backing *file)
 /* A kernel without reads and writes by io_uring (before 5.6) counts as one without io_uring. */
 static int open_ring(struct file_channel *channel)
 {
-	struct io_uring_params params = {.flags = IORING_SETUP_CLAMP};
+	struct io_uring_params params = { .flags = IORING_SETUP_CLAMP };
 	int fd = file_of(channel)->fd;
 	int err = io_uring_queue_init_params(BACKING_CHANNEL_DEPTH, &channel->ring, &params);
 
@@ -364,7 +363,7 @@ int file_channel_open(struct backing *backing, struct backing_channel **ret_chan
 		return error_set(why, err, "cannot open a channel of \"%s\": %s", backing->uri,
 				 strerror(-err));
 	channel = memory;
-	channel->base = (struct backing_channel){.ops = backing->ops, .backing = backing};
+	channel->base = (struct backing_channel){ .ops = backing->ops, .backing = backing };
 	for (uint32_t i = 0; i < BACKING_CHANNEL_DEPTH; i++)
 		channel->free_ops[channel->free_count++] = (uint8_t)(BACKING_CHANNEL_DEPTH - 1 - i);
 	err = own_memory_map_lazily(BOUNCE_BYTES, &bounce);

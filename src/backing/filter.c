@@ -30,7 +30,7 @@ int filter_open(const struct backing_ops *ops, size_t bytes, const char *rest, c
 				 strerror(-err));
 	}
 	filter = memory;
-	*filter = (struct filter){.base.ops = ops, .bytes = bytes, .shared = shared};
+	*filter = (struct filter){ .base.ops = ops, .bytes = bytes, .shared = shared };
 	err = backing_open(inner, options, &filter->inner, why);
 	if (err) {
 		free_filter(filter);
@@ -98,7 +98,7 @@ int filter_channel_open(struct backing *backing, size_t bytes, struct filter_cha
 		return error_set(why, err, "cannot open a channel of \"%s\": %s", backing->uri,
 				 strerror(-err));
 	channel = memory;
-	channel->base = (struct backing_channel){.ops = backing->ops, .backing = backing};
+	channel->base = (struct backing_channel){ .ops = backing->ops, .backing = backing };
 	channel->bytes = bytes;
 	channel->free = UINT64_MAX;
 	err = inner->ops->channel_open(inner, &channel->inner, why);
@@ -118,6 +118,11 @@ void filter_channel_close(struct backing_channel *base)
 	own_memory_unmap(channel, channel->bytes);
 }
 
+bool filter_takes_lines(const struct backing_channel *channel)
+{
+	return backing_takes_lines(((const struct filter_channel *)channel)->inner);
+}
+
 int filter_take(struct filter_channel *channel, struct backing_io *outer)
 {
 	uint64_t bits = channel->free;
@@ -135,6 +140,7 @@ int filter_take(struct filter_channel *channel, struct backing_io *outer)
 		.page_count = outer->page_count,
 		.slot = outer->slot,
 		.pages = outer->pages,
+		.lines = outer->lines,
 	};
 	outer->result = BACKING_PENDING;
 	return (int)index;

@@ -51,8 +51,9 @@ uint64_t filter_bytes_held(struct backing *backing);
 /* A channel, a struct of `bytes` of which all behind struct filter_channel is zero. */
 int filter_channel_open(struct backing *backing, size_t bytes, struct filter_channel **ret_channel,
 			struct error *why);
-/* An op of every filter. */
+/* Ops of every filter. */
 void filter_channel_close(struct backing_channel *channel);
+bool filter_takes_lines(const struct backing_channel *channel);
 
 /* An entry for the caller's io, which becomes pending: its index, or -EAGAIN if there is none. */
 int filter_take(struct filter_channel *channel, struct backing_io *outer);

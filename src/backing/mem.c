@@ -163,9 +163,9 @@ static int store_page(struct mem_channel *channel, uint64_t slot, const void *pa
 		return 0;
 	}
 	/* Outside of any lock, into the channel's own buffer. */
-	length = LZ4_compress_fast_extState(channel->lz4_state, page, channel->compressed,
-					    (int)PAGE_BYTES, COMPRESSED_BYTES_MAX,
-					    LZ4_ACCELERATION);
+	length =
+		LZ4_compress_fast_extState(channel->lz4_state, page, channel->compressed,
+					   (int)PAGE_BYTES, COMPRESSED_BYTES_MAX, LZ4_ACCELERATION);
 	if (length <= 0) {
 		bytes = page;
 		length = (int)PAGE_BYTES;
@@ -224,7 +224,7 @@ static int mem_submit(struct backing_channel *channel, struct backing_io *io)
 	uint8_t *page = io->pages;
 	int result = 0;
 
-	assert(io->page_count > 0 && io->page_count <= BACKING_IO_PAGES_MAX);
+	assert(io->page_count > 0 && io->page_count <= BACKING_IO_PAGES_MAX && !io->lines);
 	assert(io->slot + io->page_count <= mem->slot_count_max);
 	for (uint32_t i = 0; !result && i < io->page_count; i++, page += PAGE_BYTES) {
 		if (io->verb == BACKING_FETCH)

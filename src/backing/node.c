@@ -194,4 +194,5 @@ const struct backing_ops backing_node_ops = {
 	.channel_close = node_close_channel,
 	.submit = node_channel_submit,
 	.poll = node_channel_poll,
+	.takes_lines = node_channel_takes_lines,
 };

@@ -27,6 +27,9 @@
  * processor for a second must not find the socket full of rings, the last of them cut.
  */
 #define REFUSALS_PER_RING 4096
+/* A fetch must not wait behind a batch of lines for an operation. */
+#define LINE_OPERATIONS_MAX (BACKING_CHANNEL_DEPTH / 4)
+#define PIECES_MAX 256 /* of one operation */
 #define PROBE_PAUSE_NS 20000
 #define NS_PER_MS 1000000u
 
@@ -36,12 +39,37 @@ static void channel_break(struct node_channel *channel, int error)
 	for (unsigned i = 0; i < BACKING_CHANNEL_DEPTH; i++) {
 		struct node_operation *operation = &channel->operations[i];
 
-		if (!operation->io)
-			continue;
-		operation->io->result = error;
+		if (operation->io)
+			operation->io->result = error;
 		operation->io = NULL;
+		if (channel->lines[i].io)
+			channel->lines[i].io->result = error;
+		channel->lines[i].io = NULL;
 	}
+	channel->lines_first = NULL;
 	channel->in_flight = 0;
+}
+
+static void free_operation(struct node_channel *channel, struct node_operation *operation)
+{
+	operation->next_free = channel->free;
+	channel->free = operation;
+	channel->in_flight--;
+}
+
+static bool is_begun(const struct node_lines *lines)
+{
+	return lines->page == lines->io->page_count;
+}
+
+static void end_if_done(struct node_channel *channel, struct node_lines *lines)
+{
+	if (lines->in_flight > 0 || !is_begun(lines))
+		return;
+	lines->io->result = lines->result;
+	lines->io = NULL;
+	lines->next = channel->lines_free;
+	channel->lines_free = lines;
 }
 
 static void finish(struct node_channel *channel, const struct fabric_done *done)
@@ -54,12 +82,18 @@ static void finish(struct node_channel *channel, const struct fabric_done *done)
 		channel_break(channel, -ECONNRESET);
 		return;
 	}
+	free_operation(channel, operation);
+	if (operation->lines) {
+		channel->line_operations--;
+		operation->lines->in_flight--;
+		if (done->result)
+			operation->lines->result = done->result;
+		end_if_done(channel, operation->lines);
+		return;
+	}
 	assert(operation->io);
 	operation->io->result = done->result;
 	operation->io = NULL;
-	operation->next_free = channel->free;
-	channel->free = operation;
-	channel->in_flight--;
 }
 
 /* After a poll that finished nothing. */
@@ -73,25 +107,6 @@ static void idle(struct node_channel *channel)
 		channel_break(channel, -ECONNRESET);
 }
 
-void node_channel_poll(struct backing_channel *base)
-{
-	struct node_channel *channel = (struct node_channel *)base;
-	struct fabric_done done[POLL_BATCH];
-	int count;
-
-	if (channel->broken || !channel->in_flight)
-		return;
-	count = channel->fabric->ops->poll(channel->fabric, done, POLL_BATCH);
-	if (count < 0)
-		channel_break(channel, count);
-	for (int i = 0; i < count && !channel->broken; i++)
-		finish(channel, &done[i]);
-	if (count > 0)
-		channel->idle_polls = 0;
-	else if (!channel->broken)
-		idle(channel);
-}
-
 static void ring(struct node_channel *channel)
 {
 	channel->unrung = 0;
@@ -99,16 +114,131 @@ static void ring(struct node_channel *channel)
 		channel_break(channel, -ECONNRESET);
 }
 
+static uint64_t offset_of(uint64_t slot)
+{
+	return PAGE_BYTES + slot * PAGE_BYTES; /* behind the door */
+}
+
 static int start(struct node_channel *channel, struct node_operation *operation,
 		 struct backing_io *io)
 {
 	const struct fabric_ops *ops = channel->fabric->ops;
-	uint64_t offset = PAGE_BYTES + io->slot * PAGE_BYTES; /* behind the door */
-	size_t bytes = io->page_count * PAGE_BYTES;
+	struct fabric_piece piece = { io->pages, io->page_count * PAGE_BYTES, offset_of(io->slot) };
 
 	if (io->verb == BACKING_FETCH)
-		return ops->read(channel->fabric, io->pages, bytes, offset, &operation->context);
-	return ops->write(channel->fabric, io->pages, bytes, offset, &operation->context);
+		return ops->read(channel->fabric, io->pages, piece.bytes, piece.offset,
+				 &operation->context);
+	return ops->write(channel->fabric, &piece, 1, &operation->context);
+}
+
+/* What an attempt to start something has come to: 0, -EAGAIN or the error of the channel. */
+static int note_start(struct node_channel *channel, struct node_operation *operation, int ret)
+{
+	if (ret == -EAGAIN && channel->refusals++ % REFUSALS_PER_RING == 0)
+		ring(channel);
+	else if (ret && ret != -EAGAIN)
+		channel_break(channel, ret);
+	if (ret)
+		return channel->broken ? channel->broken : ret;
+	channel->free = operation->next_free;
+	channel->refusals = 0;
+	channel->in_flight++;
+	channel->idle_polls = 0;
+	if (++channel->unrung == OPERATIONS_PER_RING)
+		ring(channel);
+	return 0;
+}
+
+/* ---- Lines ---- */
+
+/* The next neighbouring lines, which leave the rest. */
+static struct fabric_piece next_piece(struct node_lines *lines)
+{
+	const struct backing_lines *of = &lines->io->lines[lines->page];
+	unsigned first = (unsigned)__builtin_ctzll(lines->rest);
+	uint64_t above = ~(lines->rest >> first);
+	unsigned count = above ? (unsigned)__builtin_ctzll(above) : BACKING_LINES_PER_PAGE;
+	size_t at = first * BACKING_LINE_BYTES;
+
+	lines->rest &= lines->rest + (1ull << first);
+	if (!lines->rest && ++lines->page < lines->io->page_count)
+		lines->rest = lines->io->lines[lines->page].mask;
+	return (struct fabric_piece){ of->page + at, count * BACKING_LINE_BYTES,
+				      offset_of(of->slot) + at };
+}
+
+/* As many pieces as go into one operation. */
+static int begin_some(struct node_channel *channel, struct node_lines *lines)
+{
+	struct node_operation *operation = channel->free;
+	struct node_lines before = *lines;
+	struct fabric_piece pieces[PIECES_MAX];
+	unsigned count = 0;
+	int ret;
+
+	if (!operation || channel->line_operations == LINE_OPERATIONS_MAX)
+		return -EAGAIN;
+	while (!is_begun(lines) && count < channel->fabric->pieces_max && count < PIECES_MAX)
+		pieces[count++] = next_piece(lines);
+	ret = channel->fabric->ops->write(channel->fabric, pieces, count, &operation->context);
+	if (ret)
+		*lines = before;
+	ret = note_start(channel, operation, ret);
+	if (ret)
+		return ret;
+	operation->lines = lines;
+	channel->line_operations++;
+	lines->in_flight++;
+	return 0;
+}
+
+static void begin_lines(struct node_channel *channel)
+{
+	while (channel->lines_first) {
+		struct node_lines *lines = channel->lines_first;
+
+		/* When one is refused, or the channel broken, there is nothing more to begin. */
+		if (begin_some(channel, lines))
+			return;
+		if (is_begun(lines))
+			channel->lines_first = lines->next;
+	}
+}
+
+static int submit_lines(struct node_channel *channel, struct backing_io *io)
+{
+	struct node_lines *lines = channel->lines_free, **end = &channel->lines_first;
+
+	if (!lines)
+		return -EAGAIN;
+	channel->lines_free = lines->next;
+	*lines = (struct node_lines){ .io = io, .rest = io->lines[0].mask };
+	io->result = BACKING_PENDING;
+	while (*end)
+		end = &(*end)->next;
+	*end = lines;
+	begin_lines(channel);
+	return channel->broken;
+}
+
+bool node_channel_takes_lines(const struct backing_channel *base)
+{
+	(void)base;
+	return true;
+}
+
+/* ---- Ios ---- */
+
+static bool is_within(const struct node_channel *channel, const struct backing_io *io)
+{
+	uint64_t count = atomic_load_explicit(&channel->node->slot_count, memory_order_relaxed);
+
+	if (!io->lines)
+		return io->slot + io->page_count <= count;
+	for (uint32_t i = 0; i < io->page_count; i++)
+		if (io->lines[i].slot >= count)
+			return false;
+	return true;
 }
 
 int node_channel_submit(struct backing_channel *base, struct backing_io *io)
@@ -120,27 +250,40 @@ int node_channel_submit(struct backing_channel *base, struct backing_io *io)
 	assert(io->page_count > 0 && io->page_count <= BACKING_IO_PAGES_MAX);
 	if (channel->broken)
 		return channel->broken;
-	if (io->slot + io->page_count >
-	    atomic_load_explicit(&channel->node->slot_count, memory_order_relaxed))
+	if (!is_within(channel, io))
 		return -EINVAL;
+	if (io->lines)
+		return submit_lines(channel, io);
 	if (!operation)
 		return -EAGAIN;
 	io->result = BACKING_PENDING;
-	ret = start(channel, operation, io);
-	if (ret == -EAGAIN && channel->refusals++ % REFUSALS_PER_RING == 0)
-		ring(channel);
-	else if (ret && ret != -EAGAIN)
-		channel_break(channel, ret);
+	ret = note_start(channel, operation, start(channel, operation, io));
 	if (ret)
-		return channel->broken ? channel->broken : ret;
-	channel->free = operation->next_free;
+		return ret;
 	operation->io = io;
-	channel->refusals = 0;
-	channel->in_flight++;
-	channel->idle_polls = 0;
-	if (++channel->unrung == OPERATIONS_PER_RING)
-		ring(channel);
+	operation->lines = NULL;
 	return 0;
+}
+
+void node_channel_poll(struct backing_channel *base)
+{
+	struct node_channel *channel = (struct node_channel *)base;
+	struct fabric_done done[POLL_BATCH];
+	int count;
+
+	if (channel->broken || (!channel->in_flight && !channel->lines_first))
+		return;
+	count = channel->fabric->ops->poll(channel->fabric, done, POLL_BATCH);
+	if (count < 0)
+		channel_break(channel, count);
+	for (int i = 0; i < count && !channel->broken; i++)
+		finish(channel, &done[i]);
+	if (count > 0)
+		channel->idle_polls = 0;
+	else if (!channel->broken)
+		idle(channel);
+	if (channel->lines_first)
+		begin_lines(channel);
 }
 
 /* The first read of a channel, which makes its connection. */
@@ -206,6 +349,8 @@ int node_channel_open(struct node_backing *node, enum fabric_transport transport
 	for (unsigned i = 0; i < BACKING_CHANNEL_DEPTH; i++) {
 		channel->operations[i].next_free = channel->free;
 		channel->free = &channel->operations[i];
+		channel->lines[i].next = channel->lines_free;
+		channel->lines_free = &channel->lines[i];
 	}
 	ret = ops->channel_open(transport, &node->control.addresses[transport],
 				BACKING_CHANNEL_DEPTH, &channel->fabric, why);

@@ -19,10 +19,21 @@ struct node_backing {
 	struct node_channel *channels; /* open ones, for a child that must forget them */
 };
 
-/* One io on its way. The context must be first: a completion names it. */
+/* A store of lines: as many operations as its pieces need, each begun when there is one free. */
+struct node_lines {
+	struct backing_io *io;
+	uint32_t page; /* whose pieces come next, */
+	uint64_t rest; /* and its lines that are to come */
+	unsigned in_flight;
+	int result;
+	struct node_lines *next; /* free, or waiting in their order */
+};
+
+/* One movement on its way. The context must be first: a completion names it. */
 struct node_operation {
 	struct fabric_context context;
-	struct backing_io *io; /* NULL: free */
+	struct backing_io *io; /* NULL: free, or of a store of lines */
+	struct node_lines *lines;
 	struct node_operation *next_free;
 };
 
@@ -33,11 +44,15 @@ struct node_channel {
 	struct node_channel *next;
 	struct node_operation *free;
 	unsigned in_flight;
-	unsigned idle_polls; /* since something was done */
-	unsigned unrung;     /* shm operations since the worker was rung */
-	unsigned refusals;   /* by the fabric, since it last took an operation */
-	int broken;	     /* 0 or the -errno that everything ends with from now on */
+	unsigned line_operations; /* of them */
+	unsigned idle_polls;	  /* since something was done */
+	unsigned unrung;	  /* shm operations since the worker was rung */
+	unsigned refusals;	  /* by the fabric, since it last took an operation */
+	int broken;		  /* 0 or the -errno that everything ends with from now on */
 	struct node_operation operations[BACKING_CHANNEL_DEPTH];
+	struct node_lines *lines_free;
+	struct node_lines *lines_first; /* those not wholly begun */
+	struct node_lines lines[BACKING_CHANNEL_DEPTH];
 };
 
 /* Opens a fabric channel over `transport` and reads the door through it, within the limit. */
@@ -47,5 +62,6 @@ void node_channel_free(struct node_channel *channel);
 
 int node_channel_submit(struct backing_channel *base, struct backing_io *io);
 void node_channel_poll(struct backing_channel *base);
+bool node_channel_takes_lines(const struct backing_channel *base);
 
 #endif

@@ -77,6 +77,7 @@ static int set_environment(const struct run_environment *environment)
 	rc |= set_number("PERDURE_MIRROR", options->mirror);
 	rc |= set_number("PERDURE_TIMEOUT_MS", options->timeout_ms);
 	rc |= setenv("PERDURE_KERNEL", options->kernel, 1);
+	rc |= setenv("PERDURE_STORE", options->store, 1);
 	rc |= setenv("PERDURE_PREFETCH", options->prefetch, 1);
 	rc |= set_number("PERDURE_PREFETCH_TIMER_NS", options->prefetch_timer_ns);
 	if (options->key_file)

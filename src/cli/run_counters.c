@@ -14,7 +14,9 @@ static_assert(RUN_HISTOGRAM_BUCKETS == HISTOGRAM_BUCKETS, "one shape of histogra
 static_assert(sizeof(_Atomic uint64_t) == sizeof(uint64_t), "counters are read as plain words");
 
 #define RUN_FIELD(field, field_kind)                                                               \
-	{ .name = #field, .offset = offsetof(struct run_counters, field), .kind = field_kind }
+	{                                                                                          \
+		.name = #field, .offset = offsetof(struct run_counters, field), .kind = field_kind \
+	}
 #define PREFETCH_FIELD(source, index, field)                                                       \
 	{                                                                                          \
 		.name = "prefetch_" source "_" #field,                                             \
@@ -31,35 +33,23 @@ static_assert(sizeof(_Atomic uint64_t) == sizeof(uint64_t), "counters are read a
 	}
 
 const struct counter_field run_counter_fields[RUN_COUNTER_FIELDS] = {
-	RUN_FIELD(faults, COUNTER_SUM),
-	RUN_FIELD(pages_fetched, COUNTER_SUM),
-	RUN_FIELD(pages_zeroed, COUNTER_SUM),
-	RUN_FIELD(pages_evicted, COUNTER_SUM),
-	RUN_FIELD(pages_written, COUNTER_SUM),
-	RUN_FIELD(bytes_written, COUNTER_SUM),
-	RUN_FIELD(second_chances, COUNTER_SUM),
-	RUN_FIELD(fetch_timeouts, COUNTER_SUM),
-	RUN_FIELD(fetch_retries, COUNTER_SUM),
-	RUN_FIELD(pages_recopied, COUNTER_SUM),
-	RUN_FIELD(pages_lost, COUNTER_SUM),
-	RUN_FIELD(pinned_skipped, COUNTER_SUM),
-	RUN_FIELD(local_bytes, COUNTER_NOW),
-	RUN_FIELD(local_bytes_max, COUNTER_MAX),
-	RUN_FIELD(region_bytes, COUNTER_NOW),
-	RUN_FIELD(region_bytes_max, COUNTER_MAX),
-	RUN_FIELD(metadata_bytes, COUNTER_MAX),
-	PREFETCH_FIELDS("line", 0),
-	PREFETCH_FIELDS("stream", 1),
-	PREFETCH_FIELDS("stride", 2),
+	RUN_FIELD(faults, COUNTER_SUM),		RUN_FIELD(pages_fetched, COUNTER_SUM),
+	RUN_FIELD(pages_zeroed, COUNTER_SUM),	RUN_FIELD(pages_evicted, COUNTER_SUM),
+	RUN_FIELD(pages_written, COUNTER_SUM),	RUN_FIELD(pages_by_line, COUNTER_SUM),
+	RUN_FIELD(lines_written, COUNTER_SUM),	RUN_FIELD(bytes_written, COUNTER_SUM),
+	RUN_FIELD(second_chances, COUNTER_SUM), RUN_FIELD(fetch_timeouts, COUNTER_SUM),
+	RUN_FIELD(fetch_retries, COUNTER_SUM),	RUN_FIELD(pages_recopied, COUNTER_SUM),
+	RUN_FIELD(pages_lost, COUNTER_SUM),	RUN_FIELD(pinned_skipped, COUNTER_SUM),
+	RUN_FIELD(local_bytes, COUNTER_NOW),	RUN_FIELD(local_bytes_max, COUNTER_MAX),
+	RUN_FIELD(region_bytes, COUNTER_NOW),	RUN_FIELD(region_bytes_max, COUNTER_MAX),
+	RUN_FIELD(metadata_bytes, COUNTER_MAX), PREFETCH_FIELDS("line", 0),
+	PREFETCH_FIELDS("stream", 1),		PREFETCH_FIELDS("stride", 2),
 };
 
 const struct counter_field run_backing_fields[RUN_BACKING_FIELDS] = {
-	BACKING_FIELD(pages, COUNTER_LAST),
-	BACKING_FIELD(bytes_held, COUNTER_LAST),
-	BACKING_FIELD(pages_fetched, COUNTER_SUM),
-	BACKING_FIELD(pages_stored, COUNTER_SUM),
-	BACKING_FIELD(errors, COUNTER_SUM),
-	BACKING_FIELD(lost, COUNTER_SUM),
+	BACKING_FIELD(pages, COUNTER_LAST),	   BACKING_FIELD(bytes_held, COUNTER_LAST),
+	BACKING_FIELD(pages_fetched, COUNTER_SUM), BACKING_FIELD(pages_stored, COUNTER_SUM),
+	BACKING_FIELD(errors, COUNTER_SUM),	   BACKING_FIELD(lost, COUNTER_SUM),
 };
 
 static_assert(offsetof(struct run_counters, fault_ns) ==

@@ -27,7 +27,7 @@ struct counter_field {
 	enum counter_kind kind;
 };
 
-#define RUN_COUNTER_FIELDS (17 + 4 * RUN_PREFETCH_SOURCES)
+#define RUN_COUNTER_FIELDS (19 + 4 * RUN_PREFETCH_SOURCES)
 #define RUN_BACKING_FIELDS 6
 
 extern const struct counter_field run_counter_fields[RUN_COUNTER_FIELDS];

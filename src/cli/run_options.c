@@ -23,7 +23,8 @@ static int take_local(void *target, const char *text, struct error *why)
 	if (rc < 0)
 		return rc;
 	if (bytes < PAGER_LOCAL_BYTES_MIN)
-		return error_set(why, -EINVAL, "\"%s\" is too small to run at all; the least that "
+		return error_set(why, -EINVAL,
+				 "\"%s\" is too small to run at all; the least that "
 				 "works is %" PRIu64 "K",
 				 text, PAGER_LOCAL_BYTES_MIN / KIB);
 	options->local_bytes = bytes / PAGE_BYTES * PAGE_BYTES;
@@ -122,15 +123,29 @@ static int take_prefetch_timer(void *target, const char *text, struct error *why
 	if (rc < 0)
 		return rc;
 	if (!ns)
-		return error_set(why, -EINVAL, "\"%s\" is too short; --prefetch none turns "
-				 "prefetch off", text);
+		return error_set(why, -EINVAL,
+				 "\"%s\" is too short; --prefetch none turns "
+				 "prefetch off",
+				 text);
 	options->prefetch_timer_ns = ns;
 	return 0;
 }
 
+static int take_store(void *target, const char *text, struct error *why)
+{
+	struct run_options *options = target;
+
+	if (strcmp(text, "lines") != 0 && strcmp(text, "pages") != 0)
+		return error_set(why, -EINVAL, "\"%s\" is neither lines nor pages", text);
+	options->store = text;
+	return 0;
+}
+
 static const struct option_spec specs[] = {
-	{ "local", "SIZE", "memory the program may hold here, such as 256M (default: half of what "
-	  "is available)", take_local },
+	{ "local", "SIZE",
+	  "memory the program may hold here, such as 256M (default: half of what "
+	  "is available)",
+	  take_local },
 	{ "far", "URI", "where cold pages live; several are striped (default: mem:)", take_far },
 	{ "mirror", "N", "copies of each page, 1 or 2, on different --far (default: 1)",
 	  take_mirror },
@@ -139,10 +154,18 @@ static const struct option_spec specs[] = {
 	{ "timeout", "TIME",
 	  "how long a far page may take before it counts as lost (default: 10s, mirrored 2s)",
 	  take_timeout },
-	{ "prefetch", "WAY", "what is fetched ahead of need: none, line or adaptive "
-	  "(default: adaptive)", take_prefetch },
-	{ "prefetch-timer", "TIME", "how long a page fetched ahead may take to be of use "
-	  "(default: auto)", take_prefetch_timer },
+	{ "prefetch", "WAY",
+	  "what is fetched ahead of need: none, line or adaptive "
+	  "(default: adaptive)",
+	  take_prefetch },
+	{ "prefetch-timer", "TIME",
+	  "how long a page fetched ahead may take to be of use "
+	  "(default: auto)",
+	  take_prefetch_timer },
+	{ "store", "WAY",
+	  "what of a changed page goes far: its changed lines, where the backing takes "
+	  "them, or whole pages (default: lines)",
+	  take_store },
 	{ "kernel", "WAY", "how pages are moved: auto, move or copy (default: auto)", take_kernel },
 };
 
@@ -165,7 +188,8 @@ static int default_local(uint64_t *ret_bytes, struct error *why)
 	if (file)
 		fclose(file);
 	if (kib == 0)
-		return error_set(why, -EINVAL, "/proc/meminfo does not say how much memory is "
+		return error_set(why, -EINVAL,
+				 "/proc/meminfo does not say how much memory is "
 				 "available; give --local");
 	*ret_bytes = kib * KIB / 2 / PAGE_BYTES * PAGE_BYTES;
 	if (*ret_bytes < PAGER_LOCAL_BYTES_MIN)
@@ -190,6 +214,7 @@ int run_options_parse(int argc, char **argv, struct run_options *ret_options, bo
 		.mirror = 1,
 		.kernel = "auto",
 		.prefetch = "adaptive",
+		.store = "lines",
 	};
 	int first, rc;
 
@@ -197,7 +222,8 @@ int run_options_parse(int argc, char **argv, struct run_options *ret_options, bo
 	if (rc < 0 || *ret_help)
 		return rc;
 	if (first == argc)
-		return error_set(why, -EINVAL, "a command is missing, as in `perdure run -- "
+		return error_set(why, -EINVAL,
+				 "a command is missing, as in `perdure run -- "
 				 "redis-server`; --help lists the options");
 	if (options.far_count == 0)
 		options.far[options.far_count++] = "mem:";
@@ -209,7 +235,8 @@ int run_options_parse(int argc, char **argv, struct run_options *ret_options, bo
 	if (options.timeout_ms == 0)
 		options.timeout_ms = default_timeout_ms(&options);
 	if (options.prefetch_timer_ns >= options.timeout_ms * 1000000ull)
-		return error_set(why, -EINVAL, "the prefetch timer (%" PRIu64 "us) must be shorter "
+		return error_set(why, -EINVAL,
+				 "the prefetch timer (%" PRIu64 "us) must be shorter "
 				 "than --timeout (%ums); lower --prefetch-timer",
 				 options.prefetch_timer_ns / 1000, options.timeout_ms);
 	if (options.local_bytes == 0)

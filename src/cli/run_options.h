@@ -28,14 +28,15 @@ struct run_options {
 	uint64_t local_bytes; /* a multiple of PAGE_BYTES */
 	const char *far[RUN_BACKINGS_MAX];
 	uint32_t far_count;
-	uint32_t mirror; /* copies of each page */
+	uint32_t mirror;	 /* copies of each page */
 	const char *report_path; /* NULL: none */
 	const char *key_file;	 /* NULL: none */
 	uint32_t timeout_ms;
-	const char *kernel; /* "auto", "move" or "copy" */
-	const char *prefetch; /* "none", "line" or "adaptive" */
+	const char *kernel;	    /* "auto", "move" or "copy" */
+	const char *prefetch;	    /* "none", "line" or "adaptive" */
+	const char *store;	    /* "lines" or "pages" */
 	uint64_t prefetch_timer_ns; /* below the timeout; 0: auto */
-	char **command;	    /* argv of the program, NULL-terminated */
+	char **command;		    /* argv of the program, NULL-terminated */
 };
 
 /*

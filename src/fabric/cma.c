@@ -32,26 +32,32 @@ struct cma_place {
 	uint32_t reserved;
 };
 
+#define CMA_PIECES_MAX 256   /* of one write */
+#define CMA_CALL_PIECES 1024 /* of one call: the kernel's UIO_MAXIOV */
+
 struct cma_operation {
 	struct fabric_context *context;
-	struct iovec here, there;
-	bool is_write;
+	unsigned first, count; /* its pieces */
 };
 
-/* Operations wait for the next poll: one call to the kernel then moves all of one direction. */
+/* Operations of one direction wait for the next poll: one call to the kernel then moves them all.
+ */
+struct cma_queue {
+	bool is_write;
+	unsigned count, piece_count;
+	struct cma_operation operations[FABRIC_DEPTH_MAX];
+	struct iovec here[CMA_CALL_PIECES], there[CMA_CALL_PIECES];
+};
+
 struct cma_channel {
 	struct fabric_channel base;
 	uint64_t memory_base;
 	uint64_t key;
 	struct cma_place place;
 	unsigned depth; /* of queued and done together */
-	unsigned queued_count;
 	unsigned done_count;
-	struct cma_operation queued[FABRIC_DEPTH_MAX];
+	struct cma_queue reads, writes;
 	struct fabric_done done[FABRIC_DEPTH_MAX];
-	/* Of a call. */
-	unsigned chosen[FABRIC_DEPTH_MAX];
-	struct iovec here[FABRIC_DEPTH_MAX], there[FABRIC_DEPTH_MAX];
 };
 
 struct cma_target {
@@ -108,7 +114,9 @@ static int cma_channel_open(enum fabric_transport transport, const struct fabric
 	if (!channel)
 		return error_set(why, -ENOMEM, "out of memory");
 	channel->base.ops = &fabric_cma_ops;
+	channel->base.pieces_max = CMA_PIECES_MAX;
 	channel->depth = depth;
+	channel->writes.is_write = true;
 	channel->memory_base = target->base;
 	channel->key = target->key;
 	memcpy(&channel->place, target->data, sizeof(channel->place));
@@ -134,58 +142,66 @@ static void finish(struct cma_channel *channel, const struct cma_operation *oper
 	channel->done[channel->done_count++] = (struct fabric_done){ operation->context, result };
 }
 
-/* The queued operations of one direction, all at once; where that fails, each alone tells why. */
-static void move_queued(struct cma_channel *channel, bool is_write)
+/* All that is queued at once; where that fails, each alone tells why. */
+static void move_queued(struct cma_channel *channel, struct cma_queue *queue)
 {
-	unsigned count = 0;
+	bool each;
 	int ret;
 
-	for (unsigned i = 0; i < channel->queued_count; i++) {
-		if (channel->queued[i].is_write != is_write)
-			continue;
-		channel->chosen[count] = i;
-		channel->here[count] = channel->queued[i].here;
-		channel->there[count++] = channel->queued[i].there;
-	}
-	if (!count)
+	if (!queue->count)
 		return;
-	ret = is_write ? check_key(channel) : 0;
-	if (!ret && copy(channel, channel->here, channel->there, count, is_write)) {
-		for (unsigned i = 0; i < count; i++)
-			finish(channel, &channel->queued[channel->chosen[i]],
-			       copy(channel, &channel->here[i], &channel->there[i], 1, is_write));
-		return;
+	ret = queue->is_write ? check_key(channel) : 0;
+	each = !ret &&
+	       copy(channel, queue->here, queue->there, queue->piece_count, queue->is_write);
+	for (unsigned i = 0; i < queue->count; i++) {
+		const struct cma_operation *operation = &queue->operations[i];
+
+		if (each)
+			ret = copy(channel, &queue->here[operation->first],
+				   &queue->there[operation->first], operation->count,
+				   queue->is_write);
+		finish(channel, operation, ret);
 	}
-	for (unsigned i = 0; i < count; i++)
-		finish(channel, &channel->queued[channel->chosen[i]], ret);
+	queue->count = queue->piece_count = 0;
 }
 
-static int enqueue(struct fabric_channel *base, const void *local, size_t bytes, uint64_t offset,
-		   struct fabric_context *context, bool is_write)
+static int enqueue(struct cma_channel *channel, struct cma_queue *queue,
+		   const struct fabric_piece *pieces, unsigned count,
+		   struct fabric_context *context)
 {
-	struct cma_channel *channel = (struct cma_channel *)base;
-
-	if (channel->queued_count + channel->done_count == channel->depth)
+	assert(count > 0 && count <= CMA_PIECES_MAX);
+	if (channel->reads.count + channel->writes.count + channel->done_count == channel->depth ||
+	    queue->piece_count + count > CMA_CALL_PIECES)
 		return -EAGAIN;
-	channel->queued[channel->queued_count++] = (struct cma_operation){
-		.context = context,
-		.here = { (void *)local, bytes },
-		.there = { (void *)(uintptr_t)(channel->memory_base + offset), bytes },
-		.is_write = is_write,
-	};
+	queue->operations[queue->count++] = (struct cma_operation){ .context = context,
+								    .first = queue->piece_count,
+								    .count = count };
+	for (unsigned i = 0; i < count; i++) {
+		uintptr_t there = (uintptr_t)(channel->memory_base + pieces[i].offset);
+
+		queue->here[queue->piece_count] =
+			(struct iovec){ (void *)pieces[i].local, pieces[i].bytes };
+		queue->there[queue->piece_count++] =
+			(struct iovec){ (void *)there, pieces[i].bytes };
+	}
 	return 0;
 }
 
 static int cma_read(struct fabric_channel *base, void *local, size_t bytes, uint64_t offset,
 		    struct fabric_context *context)
 {
-	return enqueue(base, local, bytes, offset, context, false);
+	struct cma_channel *channel = (struct cma_channel *)base;
+	struct fabric_piece piece = { local, bytes, offset };
+
+	return enqueue(channel, &channel->reads, &piece, 1, context);
 }
 
-static int cma_write(struct fabric_channel *base, const void *local, size_t bytes, uint64_t offset,
+static int cma_write(struct fabric_channel *base, const struct fabric_piece *pieces, unsigned count,
 		     struct fabric_context *context)
 {
-	return enqueue(base, local, bytes, offset, context, true);
+	struct cma_channel *channel = (struct cma_channel *)base;
+
+	return enqueue(channel, &channel->writes, pieces, count, context);
 }
 
 static int cma_poll(struct fabric_channel *base, struct fabric_done *done, unsigned count_max)
@@ -193,12 +209,9 @@ static int cma_poll(struct fabric_channel *base, struct fabric_done *done, unsig
 	struct cma_channel *channel = (struct cma_channel *)base;
 	unsigned count;
 
-	if (channel->queued_count) {
-		/* A thread waits for what is read. */
-		move_queued(channel, false);
-		move_queued(channel, true);
-		channel->queued_count = 0;
-	}
+	/* A thread waits for what is read. */
+	move_queued(channel, &channel->reads);
+	move_queued(channel, &channel->writes);
 	count = channel->done_count < count_max ? channel->done_count : count_max;
 	memcpy(done, channel->done, count * sizeof(done[0]));
 	channel->done_count -= count;

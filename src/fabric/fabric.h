@@ -26,7 +26,7 @@
 #define FABRIC_CONTEXT_BYTES 64	 /* what a provider may ask to own of an operation's context */
 #define FABRIC_PROOF_BYTES 32	 /* HMAC-SHA256 */
 #define FABRIC_DEPTH_MAX 256	 /* operations of one channel at a time */
-#define FABRIC_MODULE_VERSION 2
+#define FABRIC_MODULE_VERSION 3
 
 enum fabric_transport {
 	FABRIC_TCP, /* libfabric's sockets: between hosts */
@@ -52,6 +52,13 @@ struct fabric_context {
 	_Alignas(16) uint8_t provider[FABRIC_CONTEXT_BYTES];
 };
 
+/* One piece of a write. */
+struct fabric_piece {
+	const void *local;
+	size_t bytes;
+	uint64_t offset; /* into what the target lends */
+};
+
 struct fabric_done {
 	struct fabric_context
 		*context; /* NULL: an error that names no operation; the channel is broken */
@@ -60,6 +67,7 @@ struct fabric_done {
 
 struct fabric_channel {
 	const struct fabric_ops *ops;
+	unsigned pieces_max; /* of one write */
 };
 
 struct fabric_target {
@@ -91,15 +99,16 @@ struct fabric_ops {
 	 */
 	void (*channel_forget)(struct fabric_channel *channel);
 	/*
-	 * Start a movement between `local` and `offset` bytes into what the target lends. 0,
-	 * -EAGAIN (poll and try again) or -errno: the channel is broken. Exactly one fabric_done
-	 * follows a 0, unless the channel breaks. A write that is done is in the target's memory: a
-	 * read through any channel that starts later sees it.
+	 * Start a movement between `local` and `offset` bytes into what the target lends; a write
+	 * has 1 to pieces_max of them, whose array is the caller's again on return. 0, -EAGAIN
+	 * (poll and try again) or -errno: the channel is broken. Exactly one fabric_done follows a
+	 * 0, unless the channel breaks. A write that is done is in the target's memory: a read
+	 * through any channel that starts later sees it.
 	 */
 	int (*read)(struct fabric_channel *channel, void *local, size_t bytes, uint64_t offset,
 		    struct fabric_context *context);
-	int (*write)(struct fabric_channel *channel, const void *local, size_t bytes,
-		     uint64_t offset, struct fabric_context *context);
+	int (*write)(struct fabric_channel *channel, const struct fabric_piece *pieces,
+		     unsigned count, struct fabric_context *context);
 	/* Fills up to `count_max` done entries; returns how many, or -errno: the channel is broken.
 	 */
 	int (*poll)(struct fabric_channel *channel, struct fabric_done *done, unsigned count_max);

@@ -49,8 +49,8 @@ void ofi_channel_close(struct fabric_channel *channel);
 void ofi_channel_forget(struct fabric_channel *channel);
 int ofi_channel_read(struct fabric_channel *channel, void *local, size_t bytes, uint64_t offset,
 		     struct fabric_context *context);
-int ofi_channel_write(struct fabric_channel *channel, const void *local, size_t bytes,
-		      uint64_t offset, struct fabric_context *context);
+int ofi_channel_write(struct fabric_channel *channel, const struct fabric_piece *pieces,
+		      unsigned count, struct fabric_context *context);
 int ofi_channel_poll(struct fabric_channel *channel, struct fabric_done *done, unsigned count_max);
 
 int ofi_target_open(const struct fabric_target_options *options, struct fabric_target **ret_target,

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define POLL_BATCH 16 /* completions taken from libfabric at a time */
+#define PIECES_MAX 8  /* of one write, as far as the provider takes them */
 
 struct ofi_channel {
 	struct fabric_channel base;
@@ -20,6 +21,21 @@ struct ofi_channel {
 };
 
 _Static_assert(sizeof(struct fi_context2) <= FABRIC_CONTEXT_BYTES, "a context holds libfabric's");
+
+/*
+ * Through shm a write of one piece is in place when the call returns; one of more is handed to the
+ * target, and told as done before that has it.
+ */
+static unsigned pieces_of(enum fabric_transport transport, const struct fi_info *info)
+{
+	size_t pieces = info->tx_attr->iov_limit;
+
+	if (transport == FABRIC_SHM)
+		return 1;
+	if (pieces > info->tx_attr->rma_iov_limit)
+		pieces = info->tx_attr->rma_iov_limit;
+	return pieces < 1 ? 1 : pieces < PIECES_MAX ? (unsigned)pieces : PIECES_MAX;
+}
 
 int ofi_channel_open(enum fabric_transport transport, const struct fabric_address *target,
 		     unsigned depth, struct fabric_channel **ret_channel, struct error *why)
@@ -49,6 +65,7 @@ int ofi_channel_open(enum fabric_transport transport, const struct fabric_addres
 		ofi_channel_close(&channel->base);
 		return ret;
 	}
+	channel->base.pieces_max = pieces_of(transport, channel->endpoint.info);
 	*ret_channel = &channel->base;
 	return 0;
 }
@@ -92,21 +109,28 @@ int ofi_channel_read(struct fabric_channel *base, void *local, size_t bytes, uin
  * is told at its opening does not reach the connections below it. Through shm a write is in place
  * when the call returns, and the flag would only make the target take part.
  */
-int ofi_channel_write(struct fabric_channel *base, const void *local, size_t bytes, uint64_t offset,
-		      struct fabric_context *context)
+int ofi_channel_write(struct fabric_channel *base, const struct fabric_piece *pieces,
+		      unsigned count, struct fabric_context *context)
 {
 	struct ofi_channel *channel = (struct ofi_channel *)base;
-	struct iovec here = { (void *)local, bytes };
-	struct fi_rma_iov there = { channel->memory_base + offset, bytes, channel->key };
-	struct fi_msg_rma message = { .msg_iov = &here,
-				      .iov_count = 1,
+	struct iovec here[PIECES_MAX];
+	struct fi_rma_iov there[PIECES_MAX];
+	struct fi_msg_rma message = { .msg_iov = here,
+				      .iov_count = count,
 				      .addr = channel->peer,
-				      .rma_iov = &there,
-				      .rma_iov_count = 1,
+				      .rma_iov = there,
+				      .rma_iov_count = count,
 				      .context = context };
 	uint64_t flags = FI_COMPLETION;
 	ssize_t ret;
 
+	for (unsigned i = 0; i < count; i++) {
+		const struct fabric_piece *piece = &pieces[i];
+
+		here[i] = (struct iovec){ (void *)piece->local, piece->bytes };
+		there[i] = (struct fi_rma_iov){ channel->memory_base + piece->offset, piece->bytes,
+						channel->key };
+	}
 	if (channel->transport == FABRIC_TCP)
 		flags |= FI_DELIVERY_COMPLETE;
 	ret = fi_writemsg(channel->endpoint.ep, &message, flags);

@@ -19,11 +19,12 @@ struct sim_target {
 	unsigned users; /* channels, and the opener until it closes */
 };
 
+#define SIM_PIECES_MAX 2
+
 struct sim_operation {
 	struct fabric_context *context;
-	void *local;
-	size_t bytes;
-	uint64_t offset;
+	struct fabric_piece pieces[SIM_PIECES_MAX];
+	unsigned piece_count;
 	unsigned polls_left;
 	bool writes;
 	bool fails;
@@ -69,6 +70,7 @@ static int sim_channel_open(enum fabric_transport transport, const struct fabric
 	memcpy(&target, address->data, sizeof(target));
 	target->users++;
 	channel->base.ops = &fabric_sim_ops;
+	channel->base.pieces_max = SIM_PIECES_MAX;
 	channel->target = target;
 	channel->settings = settings_now;
 	channel->random = random_from_seed(settings_now.seed);
@@ -112,38 +114,47 @@ static int start(struct sim_channel *channel, struct sim_operation operation)
 static int sim_read(struct fabric_channel *base, void *local, size_t bytes, uint64_t offset,
 		    struct fabric_context *context)
 {
-	return start((struct sim_channel *)base, (struct sim_operation){ .context = context,
-									 .local = local,
-									 .bytes = bytes,
-									 .offset = offset });
+	return start((struct sim_channel *)base,
+		     (struct sim_operation){ .context = context,
+					     .pieces = { { local, bytes, offset } },
+					     .piece_count = 1 });
 }
 
-static int sim_write(struct fabric_channel *base, const void *local, size_t bytes, uint64_t offset,
+static int sim_write(struct fabric_channel *base, const struct fabric_piece *pieces, unsigned count,
 		     struct fabric_context *context)
 {
-	return start((struct sim_channel *)base, (struct sim_operation){ .context = context,
-									 .local = (void *)local,
-									 .bytes = bytes,
-									 .offset = offset,
-									 .writes = true });
+	struct sim_operation operation = { .context = context,
+					   .piece_count = count,
+					   .writes = true };
+
+	assert(count > 0 && count <= SIM_PIECES_MAX);
+	memcpy(operation.pieces, pieces, count * sizeof(pieces[0]));
+	return start((struct sim_channel *)base, operation);
+}
+
+static int move_piece(struct sim_target *target, const struct fabric_piece *piece, bool writes)
+{
+	if (piece->offset > target->memory_bytes ||
+	    piece->bytes > target->memory_bytes - piece->offset)
+		return -EFAULT;
+	if (writes)
+		memcpy(target->memory + piece->offset, piece->local, piece->bytes);
+	else
+		memcpy((void *)piece->local, target->memory + piece->offset, piece->bytes);
+	return 0;
 }
 
 static int move(struct sim_channel *channel, const struct sim_operation *operation)
 {
-	struct sim_target *target = channel->target;
+	int ret = 0;
 
 	if (operation->fails)
 		return -EIO;
-	if (channel->key != target->key)
+	if (channel->key != channel->target->key)
 		return -EACCES;
-	if (operation->offset > target->memory_bytes ||
-	    operation->bytes > target->memory_bytes - operation->offset)
-		return -EFAULT;
-	if (operation->writes)
-		memcpy(target->memory + operation->offset, operation->local, operation->bytes);
-	else
-		memcpy(operation->local, target->memory + operation->offset, operation->bytes);
-	return 0;
+	for (unsigned i = 0; !ret && i < operation->piece_count; i++)
+		ret = move_piece(channel->target, &operation->pieces[i], operation->writes);
+	return ret;
 }
 
 static int sim_poll(struct fabric_channel *base, struct fabric_done *done, unsigned count_max)

@@ -26,9 +26,9 @@
 #include <stdint.h>
 
 #define RUN_SEGMENT_MAGIC 0x6e75725f64726570ull /* "perd_run" read as little-endian bytes */
-#define RUN_SEGMENT_VERSION 3
-#define RUN_MEMBERS_MAX 256  /* live processes of one run; one beyond it is refused in words */
-#define RUN_BACKINGS_MAX 8   /* --far options of one run */
+#define RUN_SEGMENT_VERSION 4
+#define RUN_MEMBERS_MAX 256 /* live processes of one run; one beyond it is refused in words */
+#define RUN_BACKINGS_MAX 8  /* --far options of one run */
 #define RUN_URI_BYTES 256
 #define RUN_COMMAND_BYTES 128
 
@@ -64,12 +64,12 @@ struct run_welcome {
 #define RUN_HISTOGRAM_BUCKETS (28 * RUN_HISTOGRAM_STEPS) /* up to 34 s */
 
 struct run_backing_counters {
-	_Atomic uint64_t pages;	       /* pages whose copy lives there now */
-	_Atomic uint64_t bytes_held;   /* bytes that they take there */
+	_Atomic uint64_t pages;	     /* pages whose copy lives there now */
+	_Atomic uint64_t bytes_held; /* bytes that they take there */
 	_Atomic uint64_t pages_fetched;
 	_Atomic uint64_t pages_stored;
 	_Atomic uint64_t errors;
-	_Atomic uint64_t lost;	       /* times that the backing was given up as gone */
+	_Atomic uint64_t lost; /* times that the backing was given up as gone */
 };
 
 /* Pages fetched ahead of need. What was used or not is known only when the program goes on. */
@@ -83,23 +83,25 @@ struct run_prefetch_counters {
 #define RUN_PREFETCH_SOURCES 3 /* line, stream, stride: enum prefetch_source in policy/ */
 
 struct run_counters {
-	_Atomic uint64_t faults;	  /* faults served */
-	_Atomic uint64_t pages_fetched;	  /* pages that came from a backing */
-	_Atomic uint64_t pages_zeroed;	  /* first touches: a zero page, no fetch */
-	_Atomic uint64_t pages_evicted;	  /* pages taken out of the region */
-	_Atomic uint64_t pages_written;	  /* evicted pages that had to be stored (each once) */
-	_Atomic uint64_t bytes_written;	  /* bytes stored to backings, all copies */
-	_Atomic uint64_t second_chances;  /* evicted pages touched before their frame was reused */
+	_Atomic uint64_t faults;	/* faults served */
+	_Atomic uint64_t pages_fetched; /* pages that came from a backing */
+	_Atomic uint64_t pages_zeroed;	/* first touches: a zero page, no fetch */
+	_Atomic uint64_t pages_evicted; /* pages taken out of the region */
+	_Atomic uint64_t pages_written; /* evicted pages that had to be stored (each once) */
+	_Atomic uint64_t pages_by_line; /* of them, those of which only changed lines were stored */
+	_Atomic uint64_t lines_written; /* of those (each once) */
+	_Atomic uint64_t bytes_written; /* bytes stored to backings, all copies */
+	_Atomic uint64_t second_chances; /* evicted pages touched before their frame was reused */
 	_Atomic uint64_t fetch_timeouts;
-	_Atomic uint64_t fetch_retries;	  /* fetches that another copy or another try answered */
-	_Atomic uint64_t pages_recopied;  /* copies made again after a backing was lost */
-	_Atomic uint64_t pages_lost;	  /* pages with no good copy left: SIGBUS at their touch */
-	_Atomic uint64_t pinned_skipped;  /* evictions refused as the kernel had the page pinned */
-	_Atomic uint64_t local_bytes;	  /* region bytes resident now, with frames in passage */
+	_Atomic uint64_t fetch_retries;	 /* fetches that another copy or another try answered */
+	_Atomic uint64_t pages_recopied; /* copies made again after a backing was lost */
+	_Atomic uint64_t pages_lost;	 /* pages with no good copy left: SIGBUS at their touch */
+	_Atomic uint64_t pinned_skipped; /* evictions refused as the kernel had the page pinned */
+	_Atomic uint64_t local_bytes;	 /* region bytes resident now, with frames in passage */
 	_Atomic uint64_t local_bytes_max;
-	_Atomic uint64_t region_bytes;	  /* bytes of the region that the program has mapped now */
+	_Atomic uint64_t region_bytes; /* bytes of the region that the program has mapped now */
 	_Atomic uint64_t region_bytes_max;
-	_Atomic uint64_t metadata_bytes;  /* what Perdure itself keeps about the region */
+	_Atomic uint64_t metadata_bytes; /* what Perdure itself keeps about the region */
 	struct run_prefetch_counters prefetch[RUN_PREFETCH_SOURCES];
 	_Atomic uint64_t fault_ns[RUN_HISTOGRAM_BUCKETS];
 	struct run_backing_counters backings[RUN_BACKINGS_MAX];
@@ -112,7 +114,7 @@ struct run_member {
 	_Atomic int32_t pid;
 	_Atomic uint64_t region_start; /* addresses in that process, for who watches from outside */
 	_Atomic uint64_t region_end; /* the reserved range; resident pages in it are local_bytes */
-	_Atomic uint64_t pool_start;   /* the frames in passage */
+	_Atomic uint64_t pool_start; /* the frames in passage */
 	_Atomic uint64_t pool_end;
 	char command[RUN_COMMAND_BYTES];
 	struct run_counters counters;
@@ -123,7 +125,7 @@ struct run_segment {
 	uint32_t version;
 	uint32_t backing_count;
 	int32_t launcher_pid;
-	uint32_t mirror; /* copies of each page */
+	uint32_t mirror;		/* copies of each page */
 	uint8_t nonce[RUN_NONCE_BYTES]; /* who has it has the segment */
 	uint64_t local_bytes_limit;
 	uint64_t started_unix_ms;

@@ -207,6 +207,33 @@ uint32_t slot_map_take(struct slot_map *map, uint32_t member, struct slot_cursor
 	return taken;
 }
 
+/* Under lock: a slot that goes from one other member to a third meanwhile would be missed (F3). */
+static bool is_shared(const struct slot_map *map, uint32_t member, uint32_t slot)
+{
+	uint64_t word = word_index(slot_extent_of(slot), slot_in_extent(slot) / 64);
+	uint64_t bit = 1ull << slot_in_extent(slot) % 64;
+
+	for (uint32_t m = 0; m < map->member_end; m++)
+		if (m != member && atomic_load(&map->used[m][word]) & bit)
+			return true;
+	return false;
+}
+
+bool slot_map_fly(struct slot_map *map, uint32_t member, uint32_t slot)
+{
+	uint32_t extent = slot_extent_of(slot);
+	bool may;
+
+	/* As in slot_map_take(): before the look at `sealed`. */
+	atomic_fetch_add(&map->flying[member][extent], 1);
+	slot_map_lock(map);
+	may = !atomic_load(&map->extents[extent].sealed) && !is_shared(map, member, slot);
+	slot_map_unlock(map);
+	if (!may)
+		slot_map_land(map, member, extent);
+	return may;
+}
+
 bool slot_map_free(struct slot_map *map, uint32_t member, uint32_t slot)
 {
 	uint32_t extent = slot_extent_of(slot), word = slot_in_extent(slot) / 64;

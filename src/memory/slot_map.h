@@ -14,7 +14,8 @@
  * killed process could leave wrong.
  *
  * Invariants (docs/design/far-store.md):
- *   F1  A slot's bytes never change while any member uses it: a changed page gets another slot.
+ *   F1  A slot's bytes never change while more than one member uses it: its only user may store
+ *       to it in place, announced by slot_map_fly(); else a changed page gets another slot.
  *   F2  Only the member that owns an extent hands out its free slots.
  *   F3  Bitmaps are copied, extents claimed and the slots to mend read under `lock`, so a slot
  *       that a fork is about to share is never seen as free.
@@ -38,16 +39,16 @@
 
 #include "base/bytes.h"
 
-#define SLOT_EXTENT_SLOTS 4096u	 /* 16 MiB: few enough to track, large enough to ask a node for */
+#define SLOT_EXTENT_SLOTS 4096u /* 16 MiB: few enough to track, large enough to ask a node for */
 #define SLOT_EXTENT_WORDS (SLOT_EXTENT_SLOTS / 64)
-#define SLOT_EXTENTS_MAX 65536u	 /* 1 TiB of far memory to a family */
-#define SLOT_MEMBERS_MAX 256u	 /* live processes of a family, as RUN_MEMBERS_MAX */
+#define SLOT_EXTENTS_MAX 65536u /* 1 TiB of far memory to a family */
+#define SLOT_MEMBERS_MAX 256u	/* live processes of a family, as RUN_MEMBERS_MAX */
 #define SLOT_BACKINGS_MAX 8u
 #define SLOT_COPIES_MAX 2u
-#define SLOT_TICKET_BYTES 96u	 /* as BACKING_TICKET_BYTES */
+#define SLOT_TICKET_BYTES 96u /* as BACKING_TICKET_BYTES */
 #define SLOT_NO_BACKING 0xffu
 #define SLOT_SESSIONS_MAX 0xffffffu /* 24 bits in a copy's code; one a second for half a year */
-#define SLOT_BIRTH_MASK 0xffffffu /* of a birth, what is compared */
+#define SLOT_BIRTH_MASK 0xffffffu   /* of a birth, what is compared */
 #define SLOT_NONE 0u
 
 enum slot_backing_state {
@@ -59,12 +60,12 @@ enum slot_backing_state {
 struct slot_copy {
 	uint8_t backing;  /* SLOT_NO_BACKING: none */
 	uint32_t session; /* of the backing, in which it was made */
-	uint32_t extent; /* of the backing: its slots extent * SLOT_EXTENT_SLOTS and on */
+	uint32_t extent;  /* of the backing: its slots extent * SLOT_EXTENT_SLOTS and on */
 };
 
 struct slot_extent {
-	_Atomic uint16_t owner; /* member + 1; 0: nobody's */
-	_Atomic bool sealed;	/* hands out no slots: a copy of it is being made */
+	_Atomic uint16_t owner;	     /* member + 1; 0: nobody's */
+	_Atomic bool sealed;	     /* hands out no slots: a copy of it is being made */
 	_Atomic uint64_t landing_ns; /* until then stores of a dead member may still arrive */
 	_Atomic uint64_t
 		copies[SLOT_COPIES_MAX]; /* encoded struct slot_copy, read without the lock */
@@ -76,7 +77,7 @@ struct slot_life {
 };
 
 struct slot_backing {
-	_Atomic uint32_t life; /* encoded struct slot_life, so that both change as one */
+	_Atomic uint32_t life;	       /* encoded struct slot_life, so that both change as one */
 	_Atomic uint32_t extent_count; /* reserved there in this session, by whom of the family */
 	uint8_t ticket[SLOT_TICKET_BYTES];
 };
@@ -94,10 +95,10 @@ struct slot_map {
 	_Atomic uint32_t member_used[SLOT_MEMBERS_MAX];
 	pthread_mutex_t
 		member_life[SLOT_MEMBERS_MAX]; /* robust; held as long as the member lives */
-	pthread_mutex_t member_birth[SLOT_MEMBERS_MAX]; /* robust; held by who joined for it */
+	pthread_mutex_t member_birth[SLOT_MEMBERS_MAX];	  /* robust; held by who joined for it */
 	_Atomic uint32_t member_births[SLOT_MEMBERS_MAX]; /* counts the joins */
 	struct slot_extent extents[SLOT_EXTENTS_MAX];
-	/* Takes of the extent's slots whose store has not ended. */
+	/* Takes of the extent's slots, and stores in place, that have not ended. */
 	_Atomic uint16_t flying[SLOT_MEMBERS_MAX][SLOT_EXTENTS_MAX];
 	_Atomic uint64_t used[SLOT_MEMBERS_MAX][SLOT_EXTENTS_MAX * SLOT_EXTENT_WORDS];
 	/* CRC32C of what was stored: who copies a slot need not know the page. By slot - 1. */
@@ -153,7 +154,13 @@ uint32_t slot_map_take(struct slot_map *map, uint32_t member, struct slot_cursor
  */
 bool slot_map_free(struct slot_map *map, uint32_t member, uint32_t slot);
 
-/* The store of what one slot_map_take() gave has ended, well or not. */
+/*
+ * Announces a store in place to a slot that the member uses, until slot_map_land(). False where
+ * that must not be: another member uses the slot too (F1), or the extent is sealed (F6).
+ */
+bool slot_map_fly(struct slot_map *map, uint32_t member, uint32_t slot);
+
+/* What one slot_map_take() gave, or one slot_map_fly() announced, is stored, or will not be. */
 void slot_map_land(struct slot_map *map, uint32_t member, uint32_t extent);
 
 /*

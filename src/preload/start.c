@@ -20,6 +20,11 @@ static uint64_t number_of(const char *name)
 	return text ? strtoull(text, NULL, 10) : 0;
 }
 
+static bool stores_pages(const char *text)
+{
+	return text && !strcmp(text, "pages");
+}
+
 static enum pager_kernel kernel_of(const char *text)
 {
 	if (text && !strcmp(text, "move"))
@@ -62,6 +67,7 @@ static int start(struct error *why)
 		.key_file = getenv("PERDURE_KEY_FILE"),
 		.kernel = kernel_of(getenv("PERDURE_KERNEL")),
 		.prefetch = prefetch_of(getenv("PERDURE_PREFETCH")),
+		.whole_pages = stores_pages(getenv("PERDURE_STORE")),
 		.prefetch_timer_ns = number_of("PERDURE_PREFETCH_TIMER_NS"),
 	};
 	int err = split_far(&config, why);

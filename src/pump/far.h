@@ -18,11 +18,11 @@
 #include "format/run_segment.h"
 #include "memory/slot_map.h"
 
-#define FAR_STORES_MAX 64u  /* on their way in one lane: more does not make a transport faster */
-#define FAR_READS_MAX 32u   /* on their way in one lane: a window of pages that lie apart */
+#define FAR_STORES_MAX 64u /* on their way in one lane: more does not make a transport faster */
+#define FAR_READS_MAX 32u  /* on their way in one lane: a window of pages that lie apart */
 #define FAR_POLLS_PER_REST 64u
-#define FAR_STORE_TRIES 3u  /* of one io on one backing that says EIO: then it counts as failing */
-#define FAR_FETCH_TRIES 3u  /* over all copies: a passing error is not worth a lost page */
+#define FAR_STORE_TRIES 3u /* of one io on one backing that says EIO: then it counts as failing */
+#define FAR_FETCH_TRIES 3u /* over all copies: a passing error is not worth a lost page */
 
 struct far;
 struct far_lane;
@@ -40,11 +40,18 @@ struct far_config {
 
 /* A store that has ended. */
 struct far_stored {
-	uint32_t tag;	     /* what far_store() was given */
-	uint32_t page_count;
-	uint32_t first_slot;
-	char *pages;
-	int result; /* 0: at least one backing has the pages */
+	uint32_t tag;	/* what far_store() was given */
+	uint64_t pages; /* a bit for each, from the page that far_store() was given first */
+	int result;	/* 0: at least one backing has the pages */
+};
+
+/* A page of which some lines changed since its slot was stored. */
+struct far_changed {
+	uint32_t page; /* from the first of those handed over: below 64 */
+	uint32_t slot;
+	uint32_t crc; /* of the whole page as it is now */
+	uint64_t lines;
+	bool stored; /* by far_store_lines(): it is on its way */
 };
 
 int far_open(const struct far_config *config, struct far **ret_far, struct error *why);
@@ -119,6 +126,16 @@ void far_rest(uint32_t spins, uint64_t begun_ns);
  */
 int far_store(struct far_lane *lane, char *pages, const uint32_t *crcs, uint32_t page_count,
 	      uint32_t tag, uint32_t *ret_first_slot);
+/* Whether lines of the slot's page can be stored, as far as the lane knows. */
+bool far_takes_lines(const struct far_lane *lane, uint32_t slot);
+/*
+ * Starts to store the changed lines of pages among those from `pages` on, into the slots that they
+ * have, many in one message: returns the number of stores begun. Not `stored` are those whose slot
+ * another process uses too, is being copied just now, or lies where only whole pages can be stored:
+ * they need a new slot. `tag` is of the page at `pages`. The caller has room for `count` stores.
+ */
+uint32_t far_store_lines(struct far_lane *lane, char *pages, struct far_changed *changed,
+			 uint32_t count, uint32_t tag);
 /* Moves things on; true and *ret_stored for each store that has ended. */
 bool far_poll(struct far_lane *lane, struct far_stored *ret_stored);
 uint32_t far_stores_pending(const struct far_lane *lane);

@@ -3,8 +3,8 @@
 #define PUMP_FAR_STATE_H
 
 /*
- * What the far store's own files share: far.c (fetch, store), far_read.c (fetches ahead of need),
- * far_place.c (which slots, and how many lie where), far_link.c (backings and channels),
+ * What the far store's own files share: far.c (fetch), far_store.c, far_read.c (fetches ahead of
+ * need), far_place.c (which slots, and how many lie where), far_link.c (backings and channels),
  * far_mend.c (the mender), far_copy.c (copies made again), far_fork.c. Nobody else includes it.
  *
  * Locks, outermost first: a lane's guard, mender.busy, slot_map.mending, far.lock, far.control[],
@@ -22,9 +22,9 @@
 /* That a store may take beyond its timeout until it is noticed, or has come to rest. */
 #define FAR_LAND_NS_MORE 1000000000ull
 
-#define FAR_SPIN_NS 200000u /* of a wait in which others are only let before */
+#define FAR_SPIN_NS 200000u	   /* of a wait in which others are only let before */
 #define FAR_LOOK_GAP_NS 100000000u /* a longer one between two looks does not count as waiting */
-#define FAR_NAP_NS 20000u   /* and from then on between two looks; the kernel rounds it up */
+#define FAR_NAP_NS 20000u	   /* and from then on between two looks; the kernel rounds it up */
 
 struct far_retry {
 	uint64_t at_ns; /* not before */
@@ -39,8 +39,8 @@ struct far_mender {
 	struct far_lane *lane;
 	char *pages; /* BACKING_IO_PAGES_MAX */
 	pthread_t thread;
-	uint32_t heard;		  /* the bell's value when the present round began */
-	uint64_t faults; /* of the program, when last looked at */
+	uint32_t heard;	   /* the bell's value when the present round began */
+	uint64_t faults;   /* of the program, when last looked at */
 	uint64_t piece_ns; /* when the present piece began */
 	struct far_retry retries[SLOT_BACKINGS_MAX];
 };
@@ -61,10 +61,10 @@ struct far {
 	 * The backings as this process has them open. Changed by the mender alone, under lock,
 	 * control[] and count_lock; whoever holds one of these may use them.
 	 */
-	struct backing *backings[SLOT_BACKINGS_MAX];	/* NULL: not open */
-	_Atomic uint32_t sessions[SLOT_BACKINGS_MAX];	/* that it is of; FAR_NO_SESSION: none */
-	_Atomic uint32_t reach[SLOT_BACKINGS_MAX];	/* extents reserved by this process */
-	pthread_mutex_t control[SLOT_BACKINGS_MAX];	/* calls of the control path */
+	struct backing *backings[SLOT_BACKINGS_MAX];  /* NULL: not open */
+	_Atomic uint32_t sessions[SLOT_BACKINGS_MAX]; /* that it is of; FAR_NO_SESSION: none */
+	_Atomic uint32_t reach[SLOT_BACKINGS_MAX];    /* extents reserved by this process */
+	pthread_mutex_t control[SLOT_BACKINGS_MAX];   /* calls of the control path */
 
 	pthread_mutex_t lock; /* cursors; taken under no other lock but pager.lock */
 	uint32_t stripe;
@@ -81,11 +81,17 @@ struct far {
 
 struct store {
 	bool used, ended;
-	uint32_t tag, page_count, first_slot, tries;
+	uint32_t tag, page_count, tries;
+	uint32_t slots[BACKING_IO_PAGES_MAX]; /* of whole pages the first alone: they are neighbours
+					       */
+	uint64_t pages;			      /* from the one with the tag */
 	uint64_t deadline_ns;
+	/* Of the first slot; where lines of other extents go too, those are on the same backings.
+	 */
 	struct slot_copy copies[SLOT_COPIES_MAX];
 	struct backing_io ios[SLOT_COPIES_MAX];
 	bool good[SLOT_COPIES_MAX];
+	struct backing_lines lines[SLOT_COPIES_MAX][BACKING_IO_PAGES_MAX];
 };
 
 struct far_read {
@@ -109,9 +115,9 @@ struct far_lane {
 	struct backing_channel *offered[SLOT_BACKINGS_MAX]; /* NULL: none any more */
 	uint32_t offered_sessions[SLOT_BACKINGS_MAX];
 	_Atomic uint32_t lacking; /* a bit a backing: its channel was closed after an error */
-	uint64_t polled_ns; /* when the lane's channels were last looked at */
-	uint32_t pending; /* stores that far_poll() has not given yet, */
-	uint32_t ended;	  /* and of them those that are over */
+	uint64_t polled_ns;	  /* when the lane's channels were last looked at */
+	uint32_t pending;	  /* stores that far_poll() has not given yet, */
+	uint32_t ended;		  /* and of them those that are over */
 	struct store stores[FAR_STORES_MAX];
 	uint32_t reading; /* reads that have not ended */
 	struct far_read reads[FAR_READS_MAX];
@@ -169,7 +175,7 @@ uint32_t far_reachable(const struct far *far);
 /* Counts what the map says now. */
 void far_count_all(struct far *far);
 
-/* ---- far.c ---- */
+/* ---- far.c; far_push() in far_store.c ---- */
 
 void far_fill_io(struct backing_io *io, enum backing_verb verb, struct slot_copy copy,
 		 uint32_t slot, uint32_t page_count, void *pages);

@@ -248,12 +248,10 @@ static int start_lanes(struct pager *pager, struct error *why)
 	return err;
 }
 
-static int make_key(struct pager *pager, struct error *why)
+static int make_key(void *key, size_t bytes, struct error *why)
 {
-	char *key = (char *)&pager->digest_key;
-
-	for (size_t done = 0; done < sizeof(pager->digest_key);) {
-		ssize_t n = getrandom(key + done, sizeof(pager->digest_key) - done, 0);
+	for (size_t done = 0; done < bytes;) {
+		ssize_t n = getrandom((char *)key + done, bytes - done, 0);
 
 		if (n < 0 && errno != EINTR)
 			return error_set(why, -errno, "getrandom: %s", strerror(errno));
@@ -292,6 +290,7 @@ int pager_start(const struct pager_config *config, struct pager **ret_pager, str
 	pager->room_wait_ns = 2 * (uint64_t)config->timeout_ms * 1000000;
 	pager->policy = evict_policy_for(pager->limit_pages);
 	prefetch_init(&pager->prefetch, config->prefetch);
+	pager->whole_pages = config->whole_pages;
 	pager->prefetch_timer_ns = config->prefetch_timer_ns;
 	pager->timer_ns_max = (uint64_t)config->timeout_ms * 1000000 / 2;
 	assert(config->prefetch_timer_ns < (uint64_t)config->timeout_ms * 1000000);
@@ -305,7 +304,11 @@ int pager_start(const struct pager_config *config, struct pager **ret_pager, str
 	if (err)
 		return error_set(why, err, "no memory for the zero page");
 	pager->zero_page = memory;
-	err = make_key(pager, why);
+	err = make_key(&pager->digest_key, sizeof(pager->digest_key), why);
+	if (!err)
+		err = make_key(&pager->line_key, sizeof(pager->line_key), why);
+	if (!err)
+		err = pager_lines_start(pager, why);
 	if (!err)
 		err = open_kernel(pager, config, why);
 	if (!err)

@@ -46,8 +46,9 @@ struct pager_config {
 	uint32_t timeout_ms; /* of a fetch */
 	enum pager_kernel kernel;
 	enum prefetch_mode prefetch;
+	bool whole_pages;	    /* store no single lines */
 	uint64_t prefetch_timer_ns; /* shorter than timeout_ms; 0: as fetches take */
-	struct run_member *member; /* the counters to keep; stays mapped */
+	struct run_member *member;  /* the counters to keep; stays mapped */
 };
 
 struct pager;
@@ -118,8 +119,8 @@ int pager_is_untouched(const struct pager *pager, uint64_t page);
  */
 struct pager_fork {
 	bool open;
-	int sockets[2]; /* the parent's end, the child's end */
-	uint32_t row;	/* in the pager's table of them */
+	int sockets[2];	 /* the parent's end, the child's end */
+	uint32_t row;	 /* in the pager's table of them */
 	uint32_t member; /* of the slot map */
 };
 

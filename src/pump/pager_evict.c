@@ -11,14 +11,7 @@
 #include "base/raw_map.h"
 #include "base/sort.h"
 
-#define PAGER_MOVE_TRIES 16    /* of a move that the kernel asks to repeat */
-
-/* One page on its way out. */
-struct departure {
-	uint32_t page;
-	uint64_t entry;
-	bool out;
-};
+#define PAGER_MOVE_TRIES 16 /* of a move that the kernel asks to repeat */
 
 static void drop(void *start, uint64_t pages)
 {
@@ -150,27 +143,45 @@ static uint32_t choose(struct pager *pager, const uint32_t *pages, uint32_t want
 	return count;
 }
 
-/* What a page that has left is now: clean, zero, or (true) to be stored. */
-static bool judge(struct pager *pager, struct departure *d, const char *bytes)
+/* A changed page is nowhere far any more, or not yet. */
+static void leave_slot(struct pager *pager, struct departure *d)
 {
 	uint32_t slot = page_entry_slot(d->entry);
-	uint64_t digest;
 
-	if (page_is_zero(bytes)) {
-		if (slot)
-			far_free(pager->far, slot);
-		d->entry = page_entry_with_slot(d->entry, SLOT_NONE);
-		return false;
-	}
-	digest = page_digest(&pager->digest_key, bytes);
-	if (slot && digest == pager->digests[d->page])
-		return false;
 	if (slot)
 		far_free(pager->far, slot);
 	d->entry = page_entry_with_slot(d->entry, SLOT_NONE);
+}
+
+static bool is_changed(const struct pager *pager, struct departure *d, const char *bytes,
+		       uint64_t *ret_digest)
+{
+	if (d->record != LINE_RECORD_NONE) {
+		d->lines = pager_changed_lines(pager, d->record, bytes);
+		if (!d->lines)
+			return false;
+	}
+	*ret_digest = page_digest(&pager->digest_key, bytes);
+	return !page_entry_slot(d->entry) || *ret_digest != pager->digests[d->page];
+}
+
+/* What a page that has left is now: clean, zero, or to be stored. */
+static void judge(struct pager *pager, struct departure *d, const char *bytes)
+{
+	uint64_t digest;
+
+	d->kind = DEPARTURE_CLEAN;
+	if (page_is_zero(bytes)) {
+		leave_slot(pager, d);
+		return;
+	}
+	if (!is_changed(pager, d, bytes, &digest))
+		return;
 	pager->digests[d->page] = digest;
 	pager->checksums[d->page] = crc32c(bytes, PAGE_BYTES);
-	return true;
+	d->kind = d->record != LINE_RECORD_NONE && lines_policy_sends_lines(d->lines)
+			  ? DEPARTURE_LINES
+			  : DEPARTURE_WHOLE;
 }
 
 /* The bytes of a frame go back to their page; the frame itself stays with whoever has it. */
@@ -250,11 +261,17 @@ static uint32_t publish(struct lane *lane, struct departure *out, uint32_t count
 {
 	struct pager *pager = lane->pager;
 	uint32_t base = group * FRAME_GROUP_FRAMES, run = 0, gone = 0;
-	uint16_t stores = 0;
+	uint16_t stores;
 
+	for (uint32_t i = 0; i < count; i++)
+		judge(pager, &out[i], pager_frame(pager, base + i));
+	stores = pager_store_lines(lane, out, count, group);
+	pager_end_records(pager, out, count);
 	for (uint32_t i = 0; i <= count; i++) {
-		if (i < count && judge(pager, &out[i], pager_frame(pager, base + i)))
+		if (i < count && out[i].kind == DEPARTURE_WHOLE) {
+			leave_slot(pager, &out[i]);
 			continue;
+		}
 		stores += store_run(lane, out, group, run, i);
 		run = i + 1;
 	}
@@ -304,6 +321,7 @@ uint32_t pager_evict_pages(struct lane *lane, const uint32_t *pages, uint32_t wa
 			uffd_wake(&pager->uffd, pager_page(pager, d.page));
 			continue;
 		}
+		d.record = page_entry_frame(d.entry);
 		d.entry = page_entry_with_frame(page_entry_with_state(d.entry, PAGE_VICTIM), frame);
 		d.out = true;
 		out[gone++] = d;
@@ -354,8 +372,8 @@ static void undo_store(struct lane *lane, const struct far_stored *stored)
 {
 	struct pager *pager = lane->pager;
 
-	for (uint32_t i = 0; i < stored->page_count; i++) {
-		uint32_t frame = stored->tag + i;
+	for (uint64_t left = stored->pages; left; left &= left - 1) {
+		uint32_t frame = stored->tag + (uint32_t)__builtin_ctzll(left);
 		uint64_t page, entry;
 
 		pthread_mutex_lock(&pager->lock);
@@ -363,7 +381,7 @@ static void undo_store(struct lane *lane, const struct far_stored *stored)
 		pthread_mutex_unlock(&pager->lock);
 		entry = pager_acquire(pager, page);
 		if (page_entry_state(entry) == PAGE_VICTIM && page_entry_frame(entry) == frame) {
-			far_free(pager->far, stored->first_slot + i);
+			far_free(pager->far, page_entry_slot(entry));
 			entry = page_entry_with_slot(entry, SLOT_NONE);
 			bring_back_surely(lane, page, &entry);
 			give_frame(pager, frame);

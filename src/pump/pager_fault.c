@@ -16,11 +16,12 @@
 #include "base/inside.h"
 #include "base/raw_map.h"
 
-#define PAGER_ASKS_BEFORE_NAP 8 /* about the time of a fetch from a node */
-#define PAGER_NAP_NS 20000	/* the kernel rounds it up to some 70 us */
+#define PAGER_ASKS_BEFORE_NAP 8	  /* about the time of a fetch from a node */
+#define PAGER_NAP_NS 20000	  /* the kernel rounds it up to some 70 us */
 #define PAGER_REFUSAL_NS 10000000 /* a woken thread runs by then; one that did not asks again */
 #define PAGER_SLOW_NS 300000 /* a fault that waits for a disk: others should not wait behind it */
-#define PAGER_NO_MEMORY_NAP_NS 1000000 /* between two tries, as long as there is room to wait for */
+#define PAGER_NO_MEMORY_NAP_NS 1000000 /* between two tries, as long as there is room to wait for  \
+					*/
 
 /* The only words that Perdure ever writes to the program's standard error: something is lost. */
 void pager_say_lost(struct pager *pager, uint64_t page, uint32_t backing, int err)
@@ -142,7 +143,11 @@ static int bring_far(struct lane *lane, uint64_t page, uint64_t *entry)
 	pager_note_fetch(pager, clock_now_ns() - begun_ns);
 	pager_count(&pager->counters->pages_fetched, 1);
 	*entry = page_entry_counted(*entry);
-	return fill(lane, page, lane->buffer);
+	err = fill(lane, page, lane->buffer);
+	/* The program runs already. */
+	if (err >= 0)
+		pager_record(lane, entry, lane->buffer);
+	return err;
 }
 
 static int bring_victim(struct lane *lane, uint64_t page, uint64_t *entry)

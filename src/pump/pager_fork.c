@@ -289,13 +289,11 @@ static int remake_local(struct pager *pager, struct error *why)
 	int err = pager_map_pool(pager, pager->pool, pager_pool_bytes(pager));
 
 	if (!err)
-		err = raw_mmap(links, pager->page_count * sizeof(struct page_link),
-			       PROT_READ | PROT_WRITE,
-			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0,
-			       &links);
+		err = raw_mmap(
+			links, pager->page_count * sizeof(struct page_link), PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0, &links);
 	if (err)
-		return error_set(why, err, "no memory for the child of a fork: %s",
-				 strerror(-err));
+		return error_set(why, err, "no memory for the child of a fork: %s", strerror(-err));
 	memset(pager->frames.frames, 0, frames * sizeof(struct frame));
 	memset(pager->frames.groups, 0, pager->frames.group_count * sizeof(struct frame_group));
 	frame_pool_init(&pager->frames, pager->frames.frames, pager->frames.groups, frames);
@@ -361,6 +359,8 @@ int pager_fork_child(struct pager *pager, struct pager_fork *fork, struct run_me
 	if (!err)
 		err = remake_local(pager, why);
 	if (!err)
+		err = pager_lines_start(pager, why);
+	if (!err)
 		err = far_fork_child(pager->far, fork->member, pager->counters, why);
 	if (!err)
 		err = remake_lanes(pager, why);
@@ -387,8 +387,8 @@ static void adopt_page(struct pager *pager, uint64_t page, bool present)
 	else if (present)
 		entry = page_entry_with_state(entry, PAGE_LOCAL);
 	else
-		entry = page_entry_with_state(entry, page_entry_slot(entry) ? PAGE_FAR :
-									      PAGE_UNTOUCHED);
+		entry = page_entry_with_state(entry,
+					      page_entry_slot(entry) ? PAGE_FAR : PAGE_UNTOUCHED);
 	if (present) {
 		page_list_push(&pager->resident, (uint32_t)page);
 		pager->local_pages++;

@@ -129,6 +129,7 @@ static uint32_t install(struct lane *lane, struct arrival *pages, uint32_t count
 	run = (uint32_t)(copied / PAGE_BYTES);
 	for (uint32_t i = 0; i < run; i++) {
 		note_present(pager, &pages[i]);
+		pager_record(lane, &pages[i].entry, landing_of(lane, &pages[i]));
 		pager_list(pager, pages[i].page);
 	}
 	return run;

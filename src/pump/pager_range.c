@@ -38,6 +38,7 @@ static void discard_page(struct pager *pager, uint64_t page)
 	frame = page_entry_frame(entry);
 	switch (page_entry_state(entry)) {
 	case PAGE_LOCAL:
+		pager_drop_record(pager, entry);
 		pthread_mutex_lock(&pager->lock);
 		page_list_remove(&pager->resident, (uint32_t)page);
 		pthread_mutex_unlock(&pager->lock);

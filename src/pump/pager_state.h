@@ -13,17 +13,20 @@
 #include "base/bytes.h"
 #include "kernel/uffd.h"
 #include "memory/frame_pool.h"
+#include "memory/line_diff.h"
+#include "memory/line_records.h"
 #include "memory/page_digest.h"
 #include "memory/page_list.h"
 #include "memory/page_table.h"
 #include "policy/evict.h"
+#include "policy/lines.h"
 #include "policy/prefetch.h"
 #include "pump/far.h"
 #include "pump/pager.h"
 
-#define PAGER_LANES_MAX 16    /* more handlers would only wake each other */
-#define PAGER_FORKS_MAX 64    /* threads that fork at a time */
-#define PAGER_PUT_OFF_MAX 64  /* threads that wait for a fork; more of them ask again and again */
+#define PAGER_LANES_MAX 16   /* more handlers would only wake each other */
+#define PAGER_FORKS_MAX 64   /* threads that fork at a time */
+#define PAGER_PUT_OFF_MAX 64 /* threads that wait for a fork; more of them ask again and again */
 /* Of a move that must succeed: seconds, if the kernel has no memory for a page table. */
 #define PAGER_KEEP_TRIES 100000
 
@@ -50,7 +53,7 @@ struct intake {
 	struct prefetch_plan plan;
 	uint32_t count, run_count;
 	uint64_t begun_ns, deadline_ns; /* of the timer */
-	bool expired;	      /* the timer has ended */
+	bool expired;			/* the timer has ended */
 	struct arrival pages[INTAKE_PAGES_MAX];
 	struct run_in runs[INTAKE_PAGES_MAX];
 };
@@ -64,14 +67,14 @@ struct lane {
 	char *buffer; /* one page that a fetch lands in, or that a copy passes through */
 	pthread_t thread;
 	int cpu;
-	uint32_t asks; /* that could not be answered; halved by each that was */
-	uint32_t misses;  /* wakes in a row for faults that others took */
-	uint32_t looks;	  /* where a thread faulted: due, or taken */
-	uint32_t foreign; /* of them in a row on another CPU */
+	uint32_t asks;	       /* that could not be answered; halved by each that was */
+	uint32_t misses;       /* wakes in a row for faults that others took */
+	uint32_t looks;	       /* where a thread faulted: due, or taken */
+	uint32_t foreign;      /* of them in a row on another CPU */
 	_Atomic uint32_t away; /* 1: does not wait for faults */
-	int32_t served; /* the thread whose fault this is */
+	int32_t served;	       /* the thread whose fault this is */
 	struct intake intake;
-	char *landing; /* INTAKE_PAGES_MAX pages, where what is fetched together lands */
+	char *landing;	     /* INTAKE_PAGES_MAX pages, where what is fetched together lands */
 	uint32_t late_count; /* reads that outlasted the timer: they still have the landing */
 	uint32_t late[FAR_READS_MAX];
 	uint32_t put_off_count;
@@ -99,6 +102,13 @@ struct pager {
 	uint64_t *digests;   /* of the far copy */
 	struct page_digest_key digest_key;
 
+	/* What LOCAL pages were when they came, for some: the record is their entry's FRAME. */
+	bool whole_pages;
+	pthread_mutex_t lines_lock; /* a leaf */
+	struct lines_policy lines;
+	struct line_records records;
+	struct line_digest_key line_key;
+
 	pthread_mutex_t prefetch_lock; /* a leaf */
 	struct prefetch prefetch;
 	uint64_t prefetch_timer_ns; /* 0: by the time that fetches take, */
@@ -119,11 +129,11 @@ struct pager {
 	/* A fork (pager_fork.c). While the pager is still, nothing is evicted or given up. */
 	_Atomic bool still;
 	int32_t forking_thread;
-	_Atomic bool report_due; /* of a fork; one that is not is of nobody */
-	_Atomic int child_fd;	 /* the child's userfaultfd, once it was reported */
+	_Atomic bool report_due;	      /* of a fork; one that is not is of nobody */
+	_Atomic int child_fd;		      /* the child's userfaultfd, once it was reported */
 	int fork_sockets[PAGER_FORKS_MAX][2]; /* of forks that were opened; 0: none */
-	_Atomic int spare_fd; /* the kernel needs a descriptor to report it */
-	sem_t held;	      /* the handlers hold the slots of this process */
+	_Atomic int spare_fd;		      /* the kernel needs a descriptor to report it */
+	sem_t held;			      /* the handlers hold the slots of this process */
 	pthread_mutex_t gate; /* the handlers of a child begin when it is given back */
 };
 
@@ -170,6 +180,39 @@ int pager_wait(struct lane *lane, struct uffd_message *ret_message);
 void pager_call_another(struct pager *pager);
 /* Now and then: on which CPU does this thread fault, which sleeps? Calls the handler there. */
 void pager_look_beside(struct lane *lane, int32_t thread);
+
+/* A page on its way out (pager_evict.c, pager_lines.c). */
+enum departure_kind {
+	DEPARTURE_CLEAN, /* its far copy is good, or it is zero */
+	DEPARTURE_WHOLE,
+	DEPARTURE_LINES,
+};
+
+struct departure {
+	uint32_t page;
+	uint32_t record; /* LINE_RECORD_NONE: there is none */
+	uint64_t entry;
+	uint64_t lines; /* changed, by the record */
+	enum departure_kind kind;
+	bool out;
+};
+
+/* Maps the records of pages; again in a forked child, where there are none. */
+int pager_lines_start(struct pager *pager, struct error *why);
+/* A page has come with these bytes, whose entry the lane has: records them if that is of use. */
+void pager_record(struct lane *lane, uint64_t *entry, const char *bytes);
+/* The page of this entry is given up, and its record. */
+void pager_drop_record(struct pager *pager, uint64_t entry);
+/* The lines of these bytes that are not as the record says. */
+uint64_t pager_changed_lines(const struct pager *pager, uint32_t record, const char *bytes);
+/*
+ * Stores what goes as lines of the pages in the group; what cannot is to go whole. Returns how many
+ * stores were begun.
+ */
+uint16_t pager_store_lines(struct lane *lane, struct departure *out, uint32_t count,
+			   uint32_t group);
+/* All are judged and stored: their records have done their work. */
+void pager_end_records(struct pager *pager, const struct departure *out, uint32_t count);
 
 /* A handler's thread, and its start. */
 void *pager_handle(void *lane);

@@ -36,6 +36,7 @@ row 2 '"soon"' run --timeout soon -- $started
 row 2 '"1ns"' run --timeout 1ns -- $started
 row 2 '"magic"' run --kernel magic -- $started
 row 2 '"magic"' run --prefetch magic -- $started
+row 2 '"bytes"' run --store bytes -- $started
 row 2 '"soon"' run --prefetch-timer soon -- $started
 row 2 '"0s"' run --prefetch-timer 0s -- $started
 row 2 'shorter than --timeout' run --prefetch-timer 1s --timeout 1s -- $started

@@ -86,8 +86,9 @@ static int compare(const void *a, const void *b)
 static int start(struct fabric_channel *channel, struct slot *slot, size_t bytes, bool writes)
 {
 	uint64_t offset = ((uint64_t)rand() % (MEMORY_BYTES / bytes)) * bytes;
+	struct fabric_piece piece = { slot->buffer, bytes, offset };
 
-	return writes ? ops->write(channel, slot->buffer, bytes, offset, &slot->context)
+	return writes ? ops->write(channel, &piece, 1, &slot->context)
 		      : ops->read(channel, slot->buffer, bytes, offset, &slot->context);
 }
 

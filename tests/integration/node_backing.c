@@ -3,12 +3,11 @@
 /*
  * A client of a memory node, through the backing interface:
  * node_backing URI MODE, and the modes are:
- * - basic: random stores and fetches checked, threads, fork and reattach;
+ * - basic: random stores, of pages and of lines, and fetches checked, threads, fork and reattach;
  * - fill: reserves until there is no room, prints the words;
  * - traffic: stores and fetches until something fails, prints what and when;
  * - open: opens and reads the door;
- * - hold: reserves $HOLD_MIB, stores into it, and stays until it is killed;
- * - latency: times fetches and stores of one page and of 32.
+ * - hold: reserves $HOLD_MIB, stores into it, and stays until it is killed.
  *
  * PERDURE_TEST_KEY names a key file. 0 when all was right, 1 with words when not.
  */
@@ -140,8 +139,11 @@ static int do_io(struct backing_channel *channel, struct backing_io *io)
 struct runner {
 	unsigned number;
 	struct backing_channel *channel;
-	uint32_t versions[SLOTS_PER_THREAD];
+	uint32_t version; /* of what was filled last */
+	char *right;	  /* what the slots hold, once they are `stored` */
+	bool stored[SLOTS_PER_THREAD];
 	struct backing_io ios[DEPTH];
+	struct backing_lines lines[DEPTH][BACKING_IO_PAGES_MAX];
 	struct random_source random;
 };
 
@@ -174,27 +176,63 @@ static void check_done(struct runner *runner, struct backing_io *io)
 	if (io->result)
 		fail("io", strerror(-io->result));
 	for (uint32_t i = 0; i < io->page_count && io->verb == BACKING_FETCH; i++) {
-		uint32_t version = runner->versions[io->slot - first + i];
+		uint64_t at = io->slot - first + i;
 
-		if (version && !holds((char *)io->pages + i * PAGE_BYTES, io->slot + i, version))
+		if (runner->stored[at] && memcmp((char *)io->pages + i * PAGE_BYTES,
+						 runner->right + at * PAGE_BYTES, PAGE_BYTES))
 			fail("fetch", "wrong bytes");
 	}
 	io->page_count = 0;
 }
 
+/* A few lines, one run of them, or most. */
+static uint64_t some_lines(struct random_source *random)
+{
+	uint64_t mask = random_next(random);
+	uint64_t kind = random_below(random, 3);
+
+	if (kind == 0)
+		mask &= random_next(random) & random_next(random) & random_next(random);
+	if (kind == 1)
+		mask = (mask | 1) * ((1ull << random_below(random, 9)) - 1) | 1ull << (mask & 63);
+	return mask ? mask : ~mask;
+}
+
+/* The span's pages are made anew; the store is of them whole, or of some of their lines. */
+static void make_store(struct runner *runner, unsigned self, struct backing_io *io)
+{
+	uint64_t first = io->slot - (uint64_t)runner->number * SLOTS_PER_THREAD;
+	bool lines = backing_takes_lines(runner->channel) && random_below(&runner->random, 2);
+
+	for (uint32_t i = 0; i < io->page_count; i++) {
+		char *page = (char *)io->pages + i * PAGE_BYTES;
+		char *right = runner->right + (first + i) * PAGE_BYTES;
+		uint64_t mask = some_lines(&runner->random);
+
+		fill(page, io->slot + i, ++runner->version);
+		runner->lines[self][i] =
+			(struct backing_lines){ .slot = io->slot + i, .mask = mask, .page = page };
+		for (uint32_t line = 0; line < BACKING_LINES_PER_PAGE; line++)
+			if (!lines || mask >> line & 1)
+				memcpy(right + line * BACKING_LINE_BYTES,
+				       page + line * BACKING_LINE_BYTES, BACKING_LINE_BYTES);
+		runner->stored[first + i] |= !lines;
+	}
+	io->lines = lines ? runner->lines[self] : NULL;
+}
+
 static void begin_io(struct runner *runner, struct backing_channel *channel, unsigned self)
 {
-	uint64_t first = (uint64_t)runner->number * SLOTS_PER_THREAD;
 	struct backing_io *io = &runner->ios[self];
 	int ret;
 
 	choose_span(runner, self, io);
 	io->verb = random_below(&runner->random, 2) ? BACKING_STORE : BACKING_FETCH;
 	io->pages = pages + (runner->number * DEPTH + self) * BACKING_IO_PAGES_MAX * PAGE_BYTES;
-	for (uint32_t i = 0; i < io->page_count && io->verb == BACKING_STORE; i++)
-		fill((char *)io->pages + i * PAGE_BYTES, io->slot + i,
-		     ++runner->versions[io->slot - first + i]);
-	if (io->verb == BACKING_FETCH)
+	io->lines = NULL;
+	if (io->verb == BACKING_STORE)
+		make_store(runner, self, io);
+	else
 		memset(io->pages, 0x5a, io->page_count * PAGE_BYTES);
 	ret = submit(channel, io);
 	if (ret)
@@ -232,6 +270,9 @@ static void run_threads(void)
 	for (unsigned i = 0; i < THREADS; i++) {
 		runners[i].number = i;
 		runners[i].channel = open_channel();
+		runners[i].right = calloc(SLOTS_PER_THREAD, PAGE_BYTES);
+		if (!runners[i].right)
+			fail("memory", "there is none");
 	}
 	for (unsigned i = 0; i < THREADS; i++) {
 		if (pthread_create(&threads[i], NULL, run, &runners[i]))
@@ -241,6 +282,8 @@ static void run_threads(void)
 		pthread_join(threads[i], NULL);
 	for (unsigned i = 0; i < THREADS; i++)
 		backing->ops->channel_close(runners[i].channel);
+	for (unsigned i = 0; i < THREADS; i++)
+		free(runners[i].right);
 }
 
 static struct backing_io page_io(enum backing_verb verb, uint64_t slot)
@@ -393,48 +436,6 @@ static void run_hold(void)
 		pause();
 }
 
-static int compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-static void time_ios(struct backing_channel *channel, enum backing_verb verb, uint32_t count)
-{
-	static uint64_t times[20000];
-	struct random_source random = random_from_seed(3);
-
-	for (unsigned i = 0; i < 20000; i++) {
-		struct backing_io io = { .verb = verb,
-					 .page_count = count,
-					 .pages = pages,
-					 .slot = random_below(&random, SLOTS_PER_THREAD - 32) };
-		uint64_t begin = clock_now_ns();
-
-		if (do_io(channel, &io))
-			fail("latency", strerror(-io.result));
-		times[i] = clock_now_ns() - begin;
-	}
-	qsort(times, 20000, sizeof(times[0]), compare);
-	printf("%s of %2u pages: p50 %.2f us, p99 %.2f us\n",
-	       verb == BACKING_FETCH ? "fetch" : "store", count, times[10000] / 1e3,
-	       times[19800] / 1e3);
-}
-
-static void run_latency(void)
-{
-	struct backing_channel *channel;
-
-	reserve(SLOTS_PER_THREAD);
-	channel = open_channel();
-	time_ios(channel, BACKING_STORE, 32);
-	time_ios(channel, BACKING_STORE, 1);
-	time_ios(channel, BACKING_FETCH, 1);
-	time_ios(channel, BACKING_FETCH, 32);
-	backing->ops->channel_close(channel);
-}
-
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 2 ? argv[2] : "";
@@ -453,8 +454,6 @@ int main(int argc, char **argv)
 		run_traffic();
 	} else if (!strcmp(mode, "hold")) {
 		run_hold();
-	} else if (!strcmp(mode, "latency")) {
-		run_latency();
 	} else if (strcmp(mode, "open")) {
 		fail("usage", "no such mode");
 	}

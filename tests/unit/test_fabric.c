@@ -94,9 +94,10 @@ static void start(bool writes, void *local, size_t bytes, uint64_t offset,
 	int ret;
 
 	do {
+		struct fabric_piece piece = { local, bytes, offset };
 		struct fabric_done done;
 
-		ret = writes ? ops->write(channel, local, bytes, offset, context)
+		ret = writes ? ops->write(channel, &piece, 1, context)
 			     : ops->read(channel, local, bytes, offset, context);
 		if (ret == -EAGAIN) {
 			ck_assert_int_eq(ops->poll(channel, &done, 1), 0);
@@ -131,6 +132,34 @@ START_TEST(test_writes_then_reads)
 		ck_assert_int_eq(done.result, 0);
 		ck_assert_mem_eq(memory + 4096, local, bytes);
 	}
+	tear_down();
+}
+END_TEST
+
+START_TEST(test_pieces_go_to_their_places)
+{
+	static char local[64][64], expected[64 * 192], first[64];
+	struct fabric_piece pieces[64];
+	struct fabric_context context;
+	struct fabric_done done;
+	unsigned count;
+
+	set_up(_i);
+	count = channel->pieces_max < 64 ? channel->pieces_max : 64;
+	ck_assert_uint_ge(count, 1);
+	for (unsigned i = 0; i < count; i++) {
+		/* In another order than they lie there. */
+		pieces[i] = (struct fabric_piece){ local[i], 64, 4096 + (count - 1 - i) * 192 };
+		memset(local[i], 1 + (int)i, 64);
+		memcpy(expected + (count - 1 - i) * 192, local[i], 64);
+	}
+	start(false, first, sizeof(first), 0, &context); /* makes the connection */
+	wait_done(1, &done);
+	ck_assert_int_eq(ops->write(channel, pieces, count, &context), 0);
+	memset(pieces, 0xff, sizeof(pieces)); /* the caller's again */
+	wait_done(1, &done);
+	ck_assert_int_eq(done.result, 0);
+	ck_assert_mem_eq(memory + 4096, expected, count * 192);
 	tear_down();
 }
 END_TEST
@@ -352,6 +381,7 @@ int main(void)
 
 	tcase_set_timeout(tcase, 30);
 	tcase_add_loop_test(tcase, test_writes_then_reads, 0, KINDS);
+	tcase_add_loop_test(tcase, test_pieces_go_to_their_places, 0, KINDS);
 	tcase_add_loop_test(tcase, test_many_at_a_time, 0, KINDS);
 	tcase_add_loop_test(tcase, test_leaves_the_process_alone, 0, KINDS);
 	tcase_add_test(tcase, test_wrong_key_and_foreign_process);

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "memory/slot_map.h"
-
 #include <check.h>
 #include <errno.h>
 #include <pthread.h>
@@ -10,31 +8,15 @@
 #include <unistd.h>
 
 #include "base/random.h"
+#include "slot_fixture.h"
 #include "suite.h"
 
 #define MODEL_EXTENTS 8
 #define MODEL_SLOTS (MODEL_EXTENTS * SLOT_EXTENT_SLOTS)
 #define MODEL_MEMBERS 6
-#define MODEL_BACKINGS 2
 #define MODEL_STEPS 40000
-#define LANDING_NS 100000000ull
 #define MODEL_FULL_CHECK_STEPS 500
 #define CLAIM_FREE_MIN 512 /* less than this is not worth claiming */
-
-static struct slot_map *map;
-
-static void set_up(void)
-{
-	map = mmap(NULL, sizeof(*map), PROT_READ | PROT_WRITE,
-		   MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	ck_assert_ptr_ne(map, MAP_FAILED);
-	ck_assert_int_eq(slot_map_init(map, MODEL_BACKINGS, 1, LANDING_NS), 0);
-}
-
-static void tear_down(void)
-{
-	munmap(map, sizeof(*map));
-}
 
 /* For each slot a bit for each member that uses it. */
 struct model {
@@ -44,16 +26,6 @@ struct model {
 	bool live[MODEL_MEMBERS];
 	struct slot_cursor cursors[MODEL_MEMBERS];
 };
-
-static int add_extent(uint32_t member, uint8_t backing, struct slot_cursor *cursor)
-{
-	struct slot_copy copies[SLOT_COPIES_MAX] = {
-		{.backing = backing, .extent = map->extent_count},
-		{.backing = SLOT_NO_BACKING},
-	};
-
-	return slot_map_add(map, member, copies, cursor);
-}
 
 static uint32_t model_free_slots(const struct model *model, uint32_t extent)
 {
@@ -359,82 +331,32 @@ START_TEST(test_sealed_extent_hands_out_nothing)
 }
 END_TEST
 
-/* A copy is of a session; what a later session has at its place is not it. */
-START_TEST(test_copies_live_and_die_with_the_session)
+/* F1, F6: only while nobody else uses the slot, and no copy of it is being made. */
+START_TEST(test_store_in_place_is_announced)
 {
-	const uint8_t ticket[SLOT_TICKET_BYTES] = "of the next session";
-	uint8_t found[SLOT_TICKET_BYTES];
-	struct slot_copy old = {.backing = 1, .session = 0, .extent = 0};
-	struct slot_copy new = {.backing = 1, .session = 1, .extent = 0};
-
-	ck_assert(slot_map_is_live(map, old));
-	ck_assert_int_eq(slot_map_worsen(map, 1, 0, SLOT_BACKING_FAILING), 1);
-	ck_assert(!slot_map_is_live(map, old) && slot_map_is_readable(map, old));
-	ck_assert_int_eq(slot_map_worsen(map, 1, 0, SLOT_BACKING_FAILING), -ESTALE);
-	ck_assert(slot_map_revive(map, 1, 0));
-	ck_assert(slot_map_is_live(map, old));
-	ck_assert_int_eq(slot_map_worsen(map, 1, 0, SLOT_BACKING_LOST), 1);
-	ck_assert(!slot_map_is_readable(map, old));
-	ck_assert(!slot_map_revive(map, 1, 0));
-	ck_assert_uint_eq(slot_map_begin_session(map, 1, ticket), 1);
-	ck_assert_uint_eq(slot_map_ticket(map, 1, found).session, 1);
-	ck_assert_mem_eq(found, ticket, sizeof(ticket));
-	ck_assert(slot_map_is_live(map, new) && !slot_map_is_readable(map, old));
-	ck_assert_int_eq(slot_map_worsen(map, 1, 0, SLOT_BACKING_LOST), -ESTALE);
-	ck_assert(slot_map_is_live(map, new));
-}
-END_TEST
-
-START_TEST(test_redundant_copies_of_a_failing_backing_are_dropped)
-{
-	struct slot_copy pair[SLOT_COPIES_MAX] = {{.backing = 0}, {.backing = 1}};
-	struct slot_copy alone[SLOT_COPIES_MAX] = {{.backing = 1, .extent = 1},
-						   {.backing = SLOT_NO_BACKING}};
-	struct slot_cursor cursor = {0};
-	uint32_t member, first;
+	struct slot_cursor cursor = { 0 };
+	uint32_t member, child, first;
 
 	ck_assert_int_eq(slot_map_join(map, &member), 0);
-	ck_assert_int_eq(slot_map_add(map, member, pair, &cursor), 0);
-	ck_assert_uint_eq(slot_map_take(map, member, &cursor, 1, &first), 1);
-	ck_assert_int_eq(slot_map_add(map, member, alone, &cursor), 0);
-	ck_assert_uint_eq(slot_map_take(map, member, &cursor, 1, &first), 1);
-	slot_map_worsen(map, 1, 0, SLOT_BACKING_FAILING);
-	ck_assert_uint_eq(slot_map_home(map, 0), 0);
-	ck_assert_uint_eq(slot_map_home(map, 1), SLOT_NO_BACKING);
-	ck_assert_uint_eq(slot_map_drop_redundant(map, 1), 1);
-	ck_assert_uint_eq(slot_map_copy(map, 0, 1).backing, SLOT_NO_BACKING);
-	ck_assert_uint_eq(slot_map_copy(map, 1, 0).backing, 1);
-	slot_map_free(map, member, first);
-	ck_assert_uint_eq(slot_map_drop_redundant(map, 1), 0);
-}
-END_TEST
-
-/* An extent whose copies are gone is used again, but only once nobody uses it. */
-START_TEST(test_lost_extent_is_used_again)
-{
-	struct slot_cursor cursor = {0}, other = {0};
-	uint32_t member, first;
-
-	ck_assert_int_eq(slot_map_join(map, &member), 0);
+	ck_assert_int_eq(slot_map_join(map, &child), 0);
 	ck_assert_int_eq(add_extent(member, 0, &cursor), 0);
-	ck_assert_uint_eq(slot_map_take(map, member, &cursor, 1, &first), 1);
-	slot_map_worsen(map, 0, 0, SLOT_BACKING_LOST);
-	ck_assert_int_eq(slot_map_claim(map, member, 0, ~0u, &cursor), -ENOENT);
-	ck_assert_int_eq(add_extent(member, 1, &other), 0);
-	ck_assert_uint_eq(other.extent, 2);
-	slot_map_free(map, member, first);
-	/* Its store has not ended. */
-	ck_assert_int_eq(add_extent(member, 1, &cursor), 0);
-	ck_assert_uint_eq(cursor.extent, 3);
+	ck_assert_uint_eq(slot_map_take(map, member, &cursor, 2, &first), 2);
+	slot_map_land(map, member, 0);
+	ck_assert(slot_map_fly(map, member, first));
+	ck_assert(slot_map_is_flying(map, 0));
 	slot_map_land(map, member, 0);
 	slot_map_seal(map, 0);
-	ck_assert_int_eq(add_extent(member, 1, &cursor), 0);
-	ck_assert_uint_eq(cursor.extent, 4);
+	ck_assert(!slot_map_fly(map, member, first));
+	ck_assert(!slot_map_is_flying(map, 0));
 	slot_map_unseal(map, 0);
-	ck_assert_int_eq(add_extent(member, 1, &cursor), 0);
-	ck_assert_uint_eq(cursor.extent, 1);
-	ck_assert_uint_eq(slot_map_home(map, 0), 1);
-	ck_assert_uint_eq(map->extent_count, 4);
+	slot_map_inherit(map, child, member);
+	ck_assert(!slot_map_fly(map, member, first) && !slot_map_fly(map, child, first));
+	/* Who stays behind alone may change it, whoever took it. */
+	slot_map_free(map, member, first);
+	ck_assert(slot_map_fly(map, child, first));
+	slot_map_land(map, child, 0);
+	ck_assert(!slot_map_fly(map, child, first + 1));
+	ck_assert(!slot_map_is_flying(map, 0));
 }
 END_TEST
 
@@ -486,9 +408,7 @@ int main(void)
 	tcase_add_test(tcase, test_killed_member_loses_its_slots);
 	tcase_add_test(tcase, test_member_dies_with_who_joined_for_it);
 	tcase_add_test(tcase, test_sealed_extent_hands_out_nothing);
-	tcase_add_test(tcase, test_copies_live_and_die_with_the_session);
-	tcase_add_test(tcase, test_redundant_copies_of_a_failing_backing_are_dropped);
-	tcase_add_test(tcase, test_lost_extent_is_used_again);
+	tcase_add_test(tcase, test_store_in_place_is_announced);
 	tcase_add_test(tcase, test_members_are_limited);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
