@@ -40,7 +40,7 @@ def server(prefix, port, directory):
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             _wait(process, port, log)
-            yield
+            yield process
         finally:
             process.terminate()
             try:
@@ -69,14 +69,24 @@ def _wait(process, port, log):
 
 
 def measure(port, pipeline, requests):
+    return _benchmark(port, ["-t", "set,get", "-P", str(pipeline), "-n", str(requests),
+                             "-r", str(KEYS), "-d", str(VALUE_BYTES)])
+
+
+def _benchmark(port, options):
     """Requests a second of each test, from redis-benchmark's own count."""
-    command = _pin(NODE_CPU) + ["redis-benchmark", "-p", str(port), "-t", "set,get", "--csv"]
-    command += ["-P", str(pipeline), "-n", str(requests), "-r", str(KEYS), "-d", str(VALUE_BYTES)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    command = _pin(NODE_CPU) + ["redis-benchmark", "-p", str(port), "--csv"] + options
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     if done.returncode:
         raise Failed(f"redis-benchmark: exit {done.returncode}")
     rows = csv.DictReader(io.StringIO(done.stdout))
     return {row["test"]: float(row["rps"]) for row in rows}
+
+
+def set_values(port, keys, value_bytes, requests):
+    """SETs a second, to uniform keys."""
+    return _benchmark(port, ["-t", "set", "-P", "1", "-n", str(requests), "-r", str(keys),
+                             "-d", str(value_bytes)])["SET"]
 
 
 def samples(perdure, settings, progress):

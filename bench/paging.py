@@ -21,6 +21,7 @@ START_SECONDS_MAX = 10
 # Past any row: a touch of the slowest kernel swap is limited by touch's own --seconds.
 ROW_SECONDS_MAX = 300
 SAMPLE_SECONDS = 0.2
+SLOW_LINK = "delay:20us,bandwidth=100M:"  # about a gigabit a second
 # Of uniform random touches with a quarter local, three quarters are far; fewer than this: nothing
 # limited the memory, and the row would flatter whoever did not page.
 FAR_SHARE_MIN = 0.5
@@ -156,31 +157,33 @@ class Paging:
         return command
 
     def far_uri(self, backing):
-        """mem, file, node-TRANSPORT and node-TRANSPORT-unpinned, as --far takes them."""
+        """mem, file, node-TRANSPORT, -unpinned and -slow, as --far takes them."""
         if backing == "mem":
             return "mem:"
         if backing == "file":
             return f"file:{self.work / 'far'}"
         place = self.node_uris["unpinned" if backing.endswith("unpinned") else "pinned"]
         transport = backing.split("-")[1]
-        return self.settings["node_uri"].format(address=place, transport=transport)
+        slow = SLOW_LINK if backing.endswith("slow") else ""
+        return slow + self.settings["node_uri"].format(address=place, transport=transport)
 
-    def wrap(self, backing, prefetch, local_mib):
+    def wrap(self, backing, prefetch, local_mib, store="lines"):
         """What stands before a program's own command."""
         if not self.tools["perdure"]:
             raise Failed("the build directory has no perdure")
         if backing.startswith("node") and not self.node_uris:
             raise Failed("no memory node could be started")
         wrap = [self.tools["perdure"], "run", "--local", f"{local_mib}M", "--prefetch", prefetch]
-        wrap += ["--far", self.far_uri(backing)]
+        wrap += ["--store", store, "--far", self.far_uri(backing)]
         if backing.startswith("node"):
             wrap += ["--key-file", str(self.key_file)]
         return wrap
 
-    def perdure(self, backing, command, prefetch):
+    def perdure(self, backing, command, prefetch, store="lines"):
         report = self.work / "report.json"
         report.unlink(missing_ok=True)
-        wrap = self.wrap(backing, prefetch, self.settings["local_mib"]) + ["--report", str(report)]
+        wrap = self.wrap(backing, prefetch, self.settings["local_mib"], store)
+        wrap += ["--report", str(report)]
         lines = run_program(wrap + ["--"] + command, f"perdure {backing}")
         found = json.loads(report.read_text())
         check_paged(lines, f"perdure {backing}")

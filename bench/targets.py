@@ -13,6 +13,7 @@ STREAM_NODE_MIN, STREAM_NODE_MB_S_MIN, STREAM_TCP_MIN = 4, 1500, 2
 RANDOM_PREFETCH_MAX = 1.02
 SCAN_MIN = 1.5
 SCANS = ("python list", "sqlite table", "redis full scan")
+STORED_WRITES_MAX, STORED_REDIS_MAX, STORE_TIME_MAX = 1 / 8, 1 / 3, 1.03
 LINE_SET_NS_MAX = 10
 SCAN_CLEAN_US_MAX = 20
 SCAN_GROWTH_MAX = 1.5
@@ -108,6 +109,20 @@ def _prefetch_targets(medians):
                        RANDOM_PREFETCH_MAX, True, f"{_us(ours)} against {_us(plain)}")
 
 
+def _store_targets(medians):
+    for row, share in (("random writes node-cma", STORED_WRITES_MAX),
+                       ("random writes node-tcp", STORED_WRITES_MAX),
+                       ("random writes node-tcp-slow", STORED_WRITES_MAX),
+                       ("redis SET", STORED_REDIS_MAX)):
+        for metric, limit, what in (("bytes", share, "bytes stored"),
+                                    ("ns", 1 if "slow" in row else STORE_TIME_MAX, "time")):
+            pages, lines = (_value(medians, row, way, metric) for way in ("pages", "lines"))
+            words = _us(lines) + " against " + _us(pages) if metric == "ns" else (
+                f"{lines:.0f} B an operation against {pages:.0f}" if lines and pages else "")
+            yield _verdict(f"{row}, {what}, lines over pages", _ratio(lines, pages), limit, True,
+                           words)
+
+
 def _scan_targets(medians):
     for program in SCANS:
         plain, ours = (_value(medians, f"scan {program}", way, "seconds")
@@ -171,8 +186,9 @@ def _line_targets(medians):
 def judge(medians, redis):
     """`medians`: row, phase, metric to number. `redis`: "SET -P 1" to server to requests/s."""
     return [*_floor_targets(medians), *_pinning_targets(medians), *_swap_targets(medians),
-            *_stream_targets(medians), *_prefetch_targets(medians), *_scan_targets(medians), *_scaling_targets(medians), *_overhead_targets(redis), *_metadata_targets(medians),
-            *_line_targets(medians)]
+            *_stream_targets(medians), *_prefetch_targets(medians), *_scan_targets(medians),
+            *_store_targets(medians), *_scaling_targets(medians), *_overhead_targets(redis),
+            *_metadata_targets(medians), *_line_targets(medians)]
 
 
 def line(verdict):

@@ -20,10 +20,32 @@ WORK = os.environ["WORK"]
 LOCAL = "4M"
 SIZE_MIB = "12"
 processes = []  # all that were started here
+loops = []
+
+
+def read(path):
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError as error:
+        return error.strerror
+
+
+def describe(loop):
+    """What a program does that does not do what it should."""
+    status = loop.status()
+    print({key: value for key, value in status.items() if key != "processes"}, file=sys.stderr)
+    for process in status.get("processes", []):
+        tasks = f"/proc/{process['pid']}/task"
+        for task in os.listdir(tasks) if os.path.isdir(tasks) else []:
+            words = [read(f"{tasks}/{task}/{name}") for name in ("comm", "wchan", "syscall")]
+            print(task, read(f"{tasks}/{task}/stat").split(") ")[-1][:1], *words, file=sys.stderr)
 
 
 def fail(words):
     print(f"FAILED: {words}", file=sys.stderr)
+    for loop in loops:
+        describe(loop)
     sys.exit(1)
 
 
@@ -108,6 +130,7 @@ class Loop:
              LOOP, SIZE_MIB, "1", self.folder],
             stdout=self.stdout, stderr=self.stderr, stdin=subprocess.DEVNULL)
         processes.append(self.process)
+        loops.append(self)
         wait_until(30, "the program's pages going far",
                    lambda: self.alive() and self.status().get("pages_fetched", 0) > 500)
 

@@ -9,7 +9,7 @@ far mem
 LIMIT=$((16 << 20))
 
 LOOKS_MIN=20
-RUNS_MAX=20
+RUNS_MAX=60 # on a busy host most are over before they can be looked at
 
 # watched COMMAND...: runs it as often as it takes to look at its first process that many times.
 watched() {
