@@ -66,9 +66,9 @@ static int probe(const char *uri, const struct run_options *options, struct erro
 {
 	const struct backing_options backing_options = {
 		.key_file = options->key_file,
-		.wait_ms_max = options->timeout_ms < RUN_TIMEOUT_MS_MIRRORED ?
-				       options->timeout_ms :
-				       RUN_TIMEOUT_MS_MIRRORED,
+		/* A busy host takes seconds to start a session's worker; a person waits for it. */
+		.wait_ms_max = options->timeout_ms < RUN_TIMEOUT_MS_ALONE ? options->timeout_ms :
+									    RUN_TIMEOUT_MS_ALONE,
 	};
 	struct backing *backing;
 	int rc = backing_open(uri, &backing_options, &backing, why);
