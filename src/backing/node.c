@@ -132,11 +132,8 @@ static int node_reserve(struct backing *base, uint64_t slot_count, struct error 
  */
 static void forget_channels(struct node_backing *node)
 {
-	for (struct node_channel *channel = node->channels; channel; channel = channel->next) {
-		channel->fabric->ops->channel_forget(channel->fabric);
-		channel->fabric = NULL;
-		channel->broken = -ECONNRESET;
-	}
+	for (struct node_channel *channel = node->channels; channel; channel = channel->next)
+		node_channel_forget(channel);
 	node->channels = NULL;
 }
 
@@ -164,6 +161,7 @@ static int node_open_channel(struct backing *base, struct backing_channel **ret_
 
 	if (ret)
 		return ret;
+	node_channel_open_lines(channel);
 	channel->base.ops = &backing_node_ops;
 	channel->next = node->channels;
 	node->channels = channel;

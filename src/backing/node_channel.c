@@ -46,7 +46,7 @@ static void channel_break(struct node_channel *channel, int error)
 			channel->lines[i].io->result = error;
 		channel->lines[i].io = NULL;
 	}
-	channel->lines_first = NULL;
+	channel->lines_first = channel->lines_sent = NULL;
 	channel->in_flight = 0;
 }
 
@@ -62,10 +62,8 @@ static bool is_begun(const struct node_lines *lines)
 	return lines->page == lines->io->page_count;
 }
 
-static void end_if_done(struct node_channel *channel, struct node_lines *lines)
+static void end_lines(struct node_channel *channel, struct node_lines *lines)
 {
-	if (lines->in_flight > 0 || !is_begun(lines))
-		return;
 	lines->io->result = lines->result;
 	lines->io = NULL;
 	lines->next = channel->lines_free;
@@ -88,7 +86,8 @@ static void finish(struct node_channel *channel, const struct fabric_done *done)
 		operation->lines->in_flight--;
 		if (done->result)
 			operation->lines->result = done->result;
-		end_if_done(channel, operation->lines);
+		if (operation->lines->in_flight == 0 && is_begun(operation->lines))
+			end_lines(channel, operation->lines);
 		return;
 	}
 	assert(operation->io);
@@ -192,8 +191,50 @@ static int begin_some(struct node_channel *channel, struct node_lines *lines)
 	return 0;
 }
 
+/* One message at a time. */
+static void send_lines(struct node_channel *channel)
+{
+	struct node_lines *lines = channel->lines_first;
+	int ret;
+
+	if (!lines || channel->lines_sent)
+		return;
+	ret = node_lines_store(&channel->lines_connection, lines->io);
+	if (ret) {
+		channel_break(channel, ret);
+		return;
+	}
+	channel->lines_first = lines->next;
+	channel->lines_sent = lines;
+	channel->idle_polls = 0;
+}
+
+/* True when the message that is on its way has ended. */
+static bool poll_lines(struct node_channel *channel)
+{
+	struct node_lines *lines = channel->lines_sent;
+	int ret;
+
+	if (!lines)
+		return false;
+	ret = node_lines_poll(&channel->lines_connection);
+	if (ret == -EAGAIN)
+		return false;
+	if (ret) {
+		channel_break(channel, ret);
+		return false;
+	}
+	channel->lines_sent = NULL;
+	end_lines(channel, lines);
+	return true;
+}
+
 static void begin_lines(struct node_channel *channel)
 {
+	if (channel->lines_connection.fd >= 0) {
+		send_lines(channel);
+		return;
+	}
 	while (channel->lines_first) {
 		struct node_lines *lines = channel->lines_first;
 
@@ -269,16 +310,21 @@ void node_channel_poll(struct backing_channel *base)
 {
 	struct node_channel *channel = (struct node_channel *)base;
 	struct fabric_done done[POLL_BATCH];
+	bool moved;
 	int count;
 
-	if (channel->broken || (!channel->in_flight && !channel->lines_first))
+	if (channel->broken ||
+	    (!channel->in_flight && !channel->lines_first && !channel->lines_sent))
 		return;
 	count = channel->fabric->ops->poll(channel->fabric, done, POLL_BATCH);
 	if (count < 0)
 		channel_break(channel, count);
 	for (int i = 0; i < count && !channel->broken; i++)
 		finish(channel, &done[i]);
-	if (count > 0)
+	moved = count > 0;
+	if (!channel->broken)
+		moved |= poll_lines(channel);
+	if (moved)
 		channel->idle_polls = 0;
 	else if (!channel->broken)
 		idle(channel);
@@ -345,6 +391,7 @@ int node_channel_open(struct node_backing *node, enum fabric_transport transport
 	if (!channel)
 		return error_set(why, -ENOMEM, "out of memory");
 	channel->node = node;
+	channel->lines_connection.fd = -1;
 	channel->base.backing = &node->base;
 	for (unsigned i = 0; i < BACKING_CHANNEL_DEPTH; i++) {
 		channel->operations[i].next_free = channel->free;
@@ -364,8 +411,24 @@ int node_channel_open(struct node_backing *node, enum fabric_transport transport
 	return 0;
 }
 
+void node_channel_open_lines(struct node_channel *channel)
+{
+	/* cma writes many pieces at once, and shm needs no system call for any. */
+	if (channel->node->transport == FABRIC_TCP)
+		node_lines_open(&channel->lines_connection, &channel->node->control);
+}
+
+void node_channel_forget(struct node_channel *channel)
+{
+	node_lines_close(&channel->lines_connection);
+	channel->fabric->ops->channel_forget(channel->fabric);
+	channel->fabric = NULL;
+	channel->broken = -ECONNRESET;
+}
+
 void node_channel_free(struct node_channel *channel)
 {
+	node_lines_close(&channel->lines_connection);
 	if (channel->fabric)
 		channel->fabric->ops->channel_close(channel->fabric);
 	free(channel);

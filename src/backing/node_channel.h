@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 
 #include "backing/backing.h"
-#include "backing/node_control.h"
+#include "backing/node_lines.h"
 
 struct node_channel;
 
@@ -19,7 +19,10 @@ struct node_backing {
 	struct node_channel *channels; /* open ones, for a child that must forget them */
 };
 
-/* A store of lines: as many operations as its pieces need, each begun when there is one free. */
+/*
+ * A store of lines: one message, or without a connection for it as many operations as its pieces
+ * need, each begun when there is one free.
+ */
 struct node_lines {
 	struct backing_io *io;
 	uint32_t page; /* whose pieces come next, */
@@ -52,12 +55,18 @@ struct node_channel {
 	struct node_operation operations[BACKING_CHANNEL_DEPTH];
 	struct node_lines *lines_free;
 	struct node_lines *lines_first; /* those not wholly begun */
+	struct node_lines *lines_sent;	/* that whose answer the connection waits for */
+	struct node_lines_connection lines_connection;
 	struct node_lines lines[BACKING_CHANNEL_DEPTH];
 };
 
 /* Opens a fabric channel over `transport` and reads the door through it, within the limit. */
 int node_channel_open(struct node_backing *node, enum fabric_transport transport,
 		      struct node_channel **ret_channel, struct error *why);
+/* tcp: also the connection for stores of lines, as far as the node grants it. Control path. */
+void node_channel_open_lines(struct node_channel *channel);
+/* In a forked child, which must not use the parent's. Its memory stays behind. */
+void node_channel_forget(struct node_channel *channel);
 void node_channel_free(struct node_channel *channel);
 
 int node_channel_submit(struct backing_channel *base, struct backing_io *io);

@@ -242,6 +242,19 @@ void node_control_close(struct node_control *control)
 	descriptor_close(take_fd(&control->fd));
 }
 
+int node_control_open_lines(const struct node_control *control, int *ret_fd, struct error *why)
+{
+	struct node_control lines = *control;
+	int ret;
+
+	lines.fd = -1;
+	lines.uri.transports = 0;
+	ret = node_control_connect(&lines, &control->ticket, why);
+	explicit_bzero(&lines.key, sizeof(lines.key));
+	*ret_fd = lines.fd;
+	return ret;
+}
+
 int node_control_extend(struct node_control *control, uint64_t bytes, struct error *why)
 {
 	uint64_t until_ns = clock_now_ns() + (uint64_t)control->wait_ms_max * NS_PER_MS;

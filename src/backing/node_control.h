@@ -42,6 +42,12 @@ int node_control_connect(struct node_control *control, const struct node_ticket 
 			 struct error *why);
 void node_control_close(struct node_control *control);
 
+/*
+ * Another connection of the same session, for stores of lines (format/wire_lines.h). The caller
+ * owns *ret_fd, one of Perdure's own descriptors. Errors as those of the connection itself.
+ */
+int node_control_open_lines(const struct node_control *control, int *ret_fd, struct error *why);
+
 /* Has the node make `bytes` usable in all. -ENOSPC in words when it has no room. */
 int node_control_extend(struct node_control *control, uint64_t bytes, struct error *why);
 

@@ -10,6 +10,8 @@ static const size_t message_bytes[WIRE_TYPES] = {
 	[WIRE_EXTEND] = sizeof(struct wire_extend),
 	[WIRE_EXTENDED] = sizeof(struct wire_extended),
 	[WIRE_RING] = sizeof(struct wire_ring),
+	[WIRE_LINES] = sizeof(struct wire_lines),
+	[WIRE_STORED] = sizeof(struct wire_stored),
 };
 
 size_t wire_bytes_of(unsigned type)

@@ -4,7 +4,7 @@
 
 /*
  * The control protocol between a client (backing/node.c) and a memory node (node/), on one TCP
- * connection for each process of the client. Pages never travel here, but by the fabric.
+ * connection for each process of the client. Whole pages never travel here, but by the fabric.
  *
  *	node	CHALLENGE	a nonce, and which host and boot this is
  *	client	HELLO		a nonce, new session or a ticket to join one, and its proof
@@ -12,6 +12,11 @@
  *	client	EXTEND		so many bytes must be usable
  *	node	EXTENDED	they are; or the refusal in words
  *	client	RING		wake up: the fabric has something for you (no answer)
+ *
+ * A hello of no transport makes a connection for stores of lines, behind its welcome:
+ *
+ *	client	LINES		with a body behind it (format/wire_lines.h); one at a time
+ *	node	STORED		they are in memory
  *
  * Every message has a fixed size by its type; anything else ends the connection. Integers are
  * little-endian. A proof is HMAC-SHA256 under the cluster key over both nonces and everything
@@ -25,7 +30,7 @@
 #include "format/le.h"
 
 #define WIRE_MAGIC 0x4e726450u /* "PdrN" read as little-endian bytes */
-#define WIRE_VERSION 1
+#define WIRE_VERSION 2
 #define WIRE_PORT 7440
 #define WIRE_NONCE_BYTES 32
 #define WIRE_PROOF_BYTES 32
@@ -42,6 +47,8 @@ enum wire_type {
 	WIRE_EXTEND,
 	WIRE_EXTENDED,
 	WIRE_RING,
+	WIRE_LINES,
+	WIRE_STORED,
 	WIRE_TYPES,
 };
 
@@ -64,7 +71,7 @@ struct wire_hello {
 	uint8_t nonce[WIRE_NONCE_BYTES];
 	uint8_t boot_id[WIRE_BOOT_ID_BYTES];
 	le64 session;	 /* 0: begin one */
-	le32 transports; /* a bit for each that the client may use */
+	le32 transports; /* a bit for each that the client may use; 0: for lines only */
 	le32 pid;	 /* of the client on its host, for the node's log */
 	uint8_t proof[WIRE_PROOF_BYTES];
 };
@@ -106,6 +113,16 @@ struct wire_ring {
 	struct wire_header header;
 };
 
+struct wire_lines {
+	struct wire_header header;
+	le32 page_count;
+	le32 body_bytes; /* behind this, and not counted in the header */
+};
+
+struct wire_stored {
+	struct wire_header header;
+};
+
 /* What a proof is taken over, in front of the message without its proof. */
 struct wire_proof_prefix {
 	char label[16];
@@ -125,6 +142,7 @@ _Static_assert(sizeof(struct wire_address) == 152, "the layout is the format");
 _Static_assert(sizeof(struct wire_welcome) == 760, "the layout is the format");
 _Static_assert(sizeof(struct wire_extend) == 24, "the layout is the format");
 _Static_assert(sizeof(struct wire_extended) == 232, "the layout is the format");
+_Static_assert(sizeof(struct wire_lines) == 24, "the layout is the format");
 _Static_assert(sizeof(struct wire_proof_prefix) == 112, "the layout is the format");
 
 #define WIRE_MESSAGE_BYTES_MAX sizeof(struct wire_welcome)

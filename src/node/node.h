@@ -17,6 +17,8 @@
 
 #define NODE_SESSIONS_MAX 256	 /* each a process */
 #define NODE_CONNECTIONS_MAX 512 /* of one session: a run has at most 256 processes, each twice */
+/* For lines, beside those: a channel that gets none writes its lines through the fabric. */
+#define NODE_LINES_CONNECTIONS_MAX 1024
 #define NODE_GUESTS_MAX 64 /* connections that have not proved the key; past it the oldest goes */
 #define NODE_HANDSHAKE_MS 2000	   /* a client answers the challenge at once or not at all */
 #define NODE_STOP_MS 3000	   /* for the workers to end after SIGTERM, then SIGKILL */

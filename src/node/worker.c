@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,16 +19,19 @@
 #include "node/log.h"
 #include "node/task.h"
 #include "node/worker_fabric.h"
+#include "node/worker_lines.h"
 #include "node/worker_peer.h"
 
 #define EVENTS_AT_ONCE 16
+/* Those for lines have the places behind the others', and leave these free for processes. */
+#define PEERS_MAX (NODE_CONNECTIONS_MAX + NODE_LINES_CONNECTIONS_MAX)
 
 struct worker {
 	const struct worker_options *options;
 	struct worker_fabric fabric;
 	struct lent lent;
 	int epoll;
-	struct worker_peer *peers[NODE_CONNECTIONS_MAX];
+	struct worker_peer *peers[PEERS_MAX];
 	unsigned peer_count;
 	bool had_peer;
 	bool asked; /* the keeper has a TASK_WANT of ours to answer */
@@ -35,7 +39,7 @@ struct worker {
 };
 
 /* What an epoll event is of, beside a peer's index. */
-enum { EVENT_KEEPER = NODE_CONNECTIONS_MAX, EVENT_TCP };
+enum { EVENT_KEEPER = PEERS_MAX, EVENT_TCP };
 
 static int watch(struct worker *worker, int fd, unsigned event)
 {
@@ -189,16 +193,19 @@ static int send_welcome(struct worker *worker, struct worker_peer *peer, const s
 static void take_connection(struct worker *worker, const struct task *task, int fd)
 {
 	struct worker_peer *peer = worker_peer_make(fd, task->peer);
-	unsigned index = 0;
+	bool lines = le32_get(task->hello.transports) == 0;
+	unsigned index = lines ? NODE_CONNECTIONS_MAX : 0;
+	unsigned end = lines ? PEERS_MAX : NODE_CONNECTIONS_MAX;
 	int ret;
 
 	if (!peer)
 		return;
-	while (index < NODE_CONNECTIONS_MAX && worker->peers[index])
+	while (index < end && worker->peers[index])
 		index++;
-	if (index == NODE_CONNECTIONS_MAX) {
-		node_log("client %s dropped: its session has %d connections already", peer->name,
-			 NODE_CONNECTIONS_MAX);
+	if (index == end) {
+		node_log("client %s dropped: its session has %d connections%s already", peer->name,
+			 lines ? NODE_LINES_CONNECTIONS_MAX : NODE_CONNECTIONS_MAX,
+			 lines ? " for lines" : "");
 		worker_peer_free(peer);
 		return;
 	}
@@ -231,13 +238,19 @@ static void serve_keeper(struct worker *worker)
 	}
 }
 
+/* NULL: an end that is not worth a word. */
 static const char *reason_of(int error)
 {
 	switch (error) {
+	case -EPIPE:
+	case -ECONNRESET:
+		return NULL;
 	case -EPROTO:
 		return "it sent what is no message of this protocol";
 	case -EPROTONOSUPPORT:
 		return "it speaks another version of the protocol";
+	case -EAGAIN:
+		return "it does not read its answers";
 	default:
 		return strerror(-error);
 	}
@@ -270,9 +283,7 @@ static void serve_peer(struct worker *worker, unsigned index)
 		if (ret == -EAGAIN)
 			return;
 		if (ret) {
-			bool ended = ret == -EPIPE || ret == -ECONNRESET;
-
-			drop_peer(worker, index, ended ? NULL : reason_of(ret));
+			drop_peer(worker, index, reason_of(ret));
 			return;
 		}
 		if (type == WIRE_EXTEND)
@@ -280,6 +291,15 @@ static void serve_peer(struct worker *worker, unsigned index)
 		else
 			worker_fabric_rung(&worker->fabric);
 	}
+}
+
+static void serve_lines(struct worker *worker, unsigned index)
+{
+	int ret = worker_lines_serve(worker->peers[index], &worker->lent);
+
+	worker_fabric_woken(&worker->fabric);
+	if (ret)
+		drop_peer(worker, index, reason_of(ret));
 }
 
 static void serve(struct worker *worker, int wait_ms)
@@ -294,6 +314,8 @@ static void serve(struct worker *worker, int wait_ms)
 			serve_keeper(worker);
 		else if (event == EVENT_TCP)
 			worker_fabric_woken(&worker->fabric);
+		else if (worker->peers[event] && event >= NODE_CONNECTIONS_MAX)
+			serve_lines(worker, event);
 		else if (worker->peers[event])
 			serve_peer(worker, event);
 	}
@@ -328,12 +350,24 @@ static void set_signals(void)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
+/* A session of many processes has more connections than programs are given descriptors. */
+static void raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 void worker_run(const struct worker_options *options)
 {
 	static struct worker worker;
 	int ret = 0;
 
 	set_signals();
+	raise_descriptors();
 	worker.options = options;
 	worker.tcp_fd = -1;
 	worker.fabric.module = options->module;

@@ -28,6 +28,7 @@ void worker_peer_free(struct worker_peer *peer)
 	if (!peer)
 		return;
 	close(peer->fd);
+	free(peer->lines);
 	free(peer);
 }
 

@@ -2,7 +2,7 @@
 #ifndef NODE_WORKER_PEER_H
 #define NODE_WORKER_PEER_H
 
-/* One control connection of a worker's session: a process of the client. */
+/* One connection of a worker's session: of a process of the client, or of one of its channels. */
 
 #include <stdbool.h>
 
@@ -14,6 +14,8 @@ struct worker_peer {
 	uint8_t nonces[2][WIRE_NONCE_BYTES]; /* the node's and the client's, of the handshake */
 	uint8_t arrived[WIRE_MESSAGE_BYTES_MAX];
 	size_t arrived_bytes;
+	uint8_t *lines; /* of a store that has come in part; NULL: none has (worker_lines.h) */
+	size_t lines_bytes;
 	uint64_t wanted_bytes; /* by an extend that waits for its answer; 0: none waits */
 };
 

@@ -4,6 +4,10 @@
 #include <string.h>
 
 #include "fabric/address.h"
+#include "format/wire_lines.h"
+
+#define SLOTS 16
+#define SLOT_BYTES (WIRE_LINES_PER_PAGE * WIRE_LINE_BYTES)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
@@ -16,6 +20,28 @@ static void use_addresses(const struct wire_welcome *welcome)
 		    address.bytes > sizeof(address.data))
 			abort();
 	}
+}
+
+/* A body is used when all of it is there, and then never read or written past its ends. */
+static void use_lines(const uint8_t *bytes, size_t length)
+{
+	size_t whole;
+	uint8_t *message;
+	char *slots;
+
+	if (wire_lines_look(bytes, length, &whole) || length < whole)
+		return;
+	if (whole > WIRE_LINES_BYTES_MAX)
+		abort();
+	message = malloc(whole);
+	slots = malloc(SLOTS * SLOT_BYTES);
+	if (!message || !slots)
+		abort();
+	memcpy(message, bytes, whole);
+	if (!wire_lines_check(message, SLOTS))
+		wire_lines_put(message, slots);
+	free(message);
+	free(slots);
 }
 
 /*
@@ -54,6 +80,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 
 		memcpy(&extended, bytes, sizeof(extended));
 		wire_words(extended.words, words);
+	} else if (type == WIRE_LINES) {
+		use_lines(bytes, length);
+		return 0;
 	} else {
 		return 0;
 	}

@@ -14,12 +14,13 @@ import struct
 import sys
 import time
 
-CHALLENGE, HELLO, WELCOME, EXTEND, EXTENDED, RING = range(1, 7)
-SIZES = {CHALLENGE: 64, HELLO: 112, WELCOME: 760, EXTEND: 24, EXTENDED: 232, RING: 16}
+CHALLENGE, HELLO, WELCOME, EXTEND, EXTENDED, RING, LINES, STORED = range(1, 9)
+SIZES = {CHALLENGE: 64, HELLO: 112, WELCOME: 760, EXTEND: 24, EXTENDED: 232, RING: 16, LINES: 24,
+         STORED: 16}
 MAGIC = 0x4E726450
 
 
-def header(kind, magic=MAGIC, version=1, size=None):
+def header(kind, magic=MAGIC, version=2, size=None):
     return struct.pack("<IHHII", magic, version, kind, SIZES.get(kind, 16) if size is None else size, 0)
 
 
@@ -48,13 +49,13 @@ def boot_id():
     return bytes.fromhex(text)
 
 
-def log_in(port, transports=1):
+def log_in(port, transports=1, ticket=(0, bytes(32))):
     """An honest handshake: the connection and the welcome."""
     connection = connect(port)
     challenge = receive(connection, 64)
     nonce = os.urandom(32)
-    hello = header(HELLO) + nonce + boot_id() + struct.pack("<QII", 0, transports, os.getpid())
-    connection.sendall(hello + proof(b"perdure client 1", challenge[16:48], nonce, hello))
+    hello = header(HELLO) + nonce + boot_id() + struct.pack("<QII", ticket[0], transports, os.getpid())
+    connection.sendall(hello + proof(b"perdure client 1", challenge[16:48], nonce, hello, ticket[1]))
     welcome = receive(connection, 760)
     assert struct.unpack_from("<I", welcome, 16)[0] == 0, "refused"
     expected = proof(b"perdure node   1", challenge[16:48], nonce, welcome[:728])
@@ -87,13 +88,74 @@ def send_and_expect_drop(port, data, what, logged_in):
 def strange_messages(rng):
     size = rng.randrange(1, 2000)
     yield rng.randbytes(size), "random bytes"
-    yield header(rng.randrange(7, 60000)), "an unknown type"
+    yield header(rng.randrange(9, 60000)), "an unknown type"
     yield header(WELCOME) + bytes(744), "a node's message"
     yield header(HELLO, version=9) + bytes(96), "another version"
     yield header(HELLO, size=0xFFFFFFFF) + bytes(96), "an oversized message"
     yield header(HELLO, size=17) + bytes(1), "an undersized message"
     yield header(HELLO, magic=1) + bytes(96), "another magic"
     yield header(HELLO) + rng.randbytes(96), "a wrong proof"
+    yield lines_message([(0, 1)]), "lines where none belong"
+
+
+def lines_body(pages):
+    return b"".join(struct.pack("<QQ", slot, mask) + bytes(64 * bin(mask).count("1"))
+                    for slot, mask in pages)
+
+
+def lines_message(pages, count=None, size=None, behind=b""):
+    body = lines_body(pages) + behind
+    return header(LINES) + struct.pack("<II", len(pages) if count is None else count,
+                                       len(body) if size is None else size) + body
+
+
+def strange_lines(rng):
+    slots = (2 << 20) // 4096
+    yield lines_message([(0, 1)], count=0), "lines of no page"
+    yield lines_message([(0, 1)] * 33), "lines of 33 pages"
+    yield lines_message([(0, 1)], count=2**32 - 1, size=2**32 - 1), "lines of 2^32 - 1 pages"
+    yield lines_message([(0, 1)], count=2) + bytes(80), "more pages than the body has"
+    yield lines_message([(0, 1), (1, 1)], count=1), "fewer pages than the body has"
+    yield lines_message([(0, 1)], size=0), "lines without a body"
+    yield lines_message([(0, 3)], size=80) + bytes(64), "a body that ends too early"
+    yield lines_message([(0, 1)], behind=bytes(1)), "a body that ends too late"
+    yield lines_message([(0, 1)]) * 2, "lines before the answer"
+    yield lines_message([(0, 1), (1, 0)]), "lines of an empty mask"
+    for slot in (slots, 2**52 - 1, 2**52, 2**64 - 1):
+        yield lines_message([(0, 1), (slot, 1)]), f"lines of slot {slot}"
+    yield header(EXTEND) + bytes(8), "an extend among lines"
+    yield header(LINES) + rng.randbytes(200), "random lines"
+
+
+def attack_lines(port, rng):
+    """A session of 2 MiB, and what its connections for lines should not send."""
+    session, welcome = log_in(port)
+    session.sendall(header(EXTEND) + struct.pack("<Q", 2 << 20))
+    # A node out of room for this moment grants nothing; its lines are then all out of range.
+    granted = struct.unpack_from("<I", receive(session, 232), 16)[0] == 0
+    ticket = struct.unpack_from("<Q", welcome, 24)[0], welcome[40:72]
+    for data, what in strange_lines(rng):
+        connection = log_in(port, 0, ticket)[0]
+        try:
+            connection.sendall(data)
+        except ConnectionError:
+            pass
+        expect_drop(connection, what)
+    right = lines_message([(511, 2**64 - 1)] * 32)
+    for cut in (1, 16, 24, 40, 100, len(right) - 1):
+        connection = log_in(port, 0, ticket)[0]
+        connection.sendall(right[:cut])
+        connection.shutdown(socket.SHUT_WR)
+        expect_drop(connection, f"{cut} bytes of lines")
+    if granted:
+        connection = log_in(port, 0, ticket)[0]
+        for _ in range(3):
+            connection.sendall(right[:5000])
+            time.sleep(0.01)
+            connection.sendall(right[5000:])
+            assert receive(connection, 16) == header(STORED), "lines in two parts are not stored"
+        connection.close()
+    session.close()
 
 
 def attack_fabric(port, rng):
@@ -146,6 +208,7 @@ def attack(port, seconds):
             connection.sendall(header(RING) * 100)
         connection.close()
         attack_fabric(port, rng)
+        attack_lines(port, rng)
         for connection in slow[:10]:
             try:
                 connection.sendall(b"P")

@@ -20,7 +20,7 @@ static void expect_bytes(const void *message, size_t bytes, const char *hex)
 	ck_assert_str_eq(text, hex);
 }
 
-/* Version 1 as it is on the wire. These texts never change: a change is a new version. */
+/* Version 2 as it is on the wire. These texts never change: a change is a new version. */
 START_TEST(test_golden_bytes)
 {
 	struct wire_hello hello = { .header = wire_header_of(WIRE_HELLO),
@@ -34,24 +34,26 @@ START_TEST(test_golden_bytes)
 					  .bytes = le64_of(16 * MIB),
 					  .words = "has no room" };
 	struct wire_ring ring = { .header = wire_header_of(WIRE_RING) };
+	struct wire_stored stored = { .header = wire_header_of(WIRE_STORED) };
 
 	memset(hello.nonce, 0xa1, sizeof(hello.nonce));
 	memset(hello.boot_id, 0xb2, sizeof(hello.boot_id));
 	memset(hello.proof, 0xc3, sizeof(hello.proof));
 	expect_bytes(&hello, sizeof(hello),
-		     "5064724e010002007000000000000000"
+		     "5064724e020002007000000000000000"
 		     "a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1"
 		     "b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2"
 		     "887766554433221105000000"
 		     "92100000"
 		     "c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3");
-	expect_bytes(&extend, sizeof(extend), "5064724e0100040018000000000000000000000400000000");
+	expect_bytes(&extend, sizeof(extend), "5064724e0200040018000000000000000000000400000000");
 	expect_bytes(&extended, 48,
-		     "5064724e01000500e800000000000000"
+		     "5064724e02000500e800000000000000"
 		     "1c00000000000000"
 		     "0000000100000000"
 		     "686173206e6f20726f6f6d0000000000");
-	expect_bytes(&ring, sizeof(ring), "5064724e010006001000000000000000");
+	expect_bytes(&ring, sizeof(ring), "5064724e020006001000000000000000");
+	expect_bytes(&stored, sizeof(stored), "5064724e020008001000000000000000");
 }
 END_TEST
 
