@@ -57,6 +57,14 @@ static void free_operation(struct node_channel *channel, struct node_operation *
 	channel->in_flight--;
 }
 
+static void append(struct node_lines **end, struct node_lines *lines)
+{
+	while (*end)
+		end = &(*end)->next;
+	lines->next = NULL;
+	*end = lines;
+}
+
 static bool is_begun(const struct node_lines *lines)
 {
 	return lines->page == lines->io->page_count;
@@ -145,7 +153,7 @@ static int note_start(struct node_channel *channel, struct node_operation *opera
 	channel->idle_polls = 0;
 	if (++channel->unrung == OPERATIONS_PER_RING)
 		ring(channel);
-	return 0;
+	return channel->broken;
 }
 
 /* ---- Lines ---- */
@@ -191,42 +199,45 @@ static int begin_some(struct node_channel *channel, struct node_lines *lines)
 	return 0;
 }
 
-/* One message at a time. */
+/* A message each, answered in their order. */
 static void send_lines(struct node_channel *channel)
 {
-	struct node_lines *lines = channel->lines_first;
-	int ret;
+	while (channel->lines_first) {
+		struct node_lines *lines = channel->lines_first;
+		int ret = node_lines_store(&channel->lines_connection, lines->io);
 
-	if (!lines || channel->lines_sent)
-		return;
-	ret = node_lines_store(&channel->lines_connection, lines->io);
-	if (ret) {
-		channel_break(channel, ret);
-		return;
+		if (ret == -EAGAIN)
+			return;
+		if (ret) {
+			channel_break(channel, ret);
+			return;
+		}
+		channel->lines_first = lines->next;
+		append(&channel->lines_sent, lines);
+		channel->idle_polls = 0;
 	}
-	channel->lines_first = lines->next;
-	channel->lines_sent = lines;
-	channel->idle_polls = 0;
 }
 
-/* True when the message that is on its way has ended. */
+/* True when a message has ended. */
 static bool poll_lines(struct node_channel *channel)
 {
-	struct node_lines *lines = channel->lines_sent;
-	int ret;
+	bool moved = false;
 
-	if (!lines)
-		return false;
-	ret = node_lines_poll(&channel->lines_connection);
-	if (ret == -EAGAIN)
-		return false;
-	if (ret) {
-		channel_break(channel, ret);
-		return false;
+	while (channel->lines_sent) {
+		struct node_lines *lines = channel->lines_sent;
+		int ret = node_lines_poll(&channel->lines_connection);
+
+		if (ret == -EAGAIN)
+			break;
+		if (ret) {
+			channel_break(channel, ret);
+			break;
+		}
+		channel->lines_sent = lines->next;
+		end_lines(channel, lines);
+		moved = true;
 	}
-	channel->lines_sent = NULL;
-	end_lines(channel, lines);
-	return true;
+	return moved;
 }
 
 static void begin_lines(struct node_channel *channel)
@@ -248,16 +259,14 @@ static void begin_lines(struct node_channel *channel)
 
 static int submit_lines(struct node_channel *channel, struct backing_io *io)
 {
-	struct node_lines *lines = channel->lines_free, **end = &channel->lines_first;
+	struct node_lines *lines = channel->lines_free;
 
 	if (!lines)
 		return -EAGAIN;
 	channel->lines_free = lines->next;
 	*lines = (struct node_lines){ .io = io, .rest = io->lines[0].mask };
 	io->result = BACKING_PENDING;
-	while (*end)
-		end = &(*end)->next;
-	*end = lines;
+	append(&channel->lines_first, lines);
 	begin_lines(channel);
 	return channel->broken;
 }

@@ -55,7 +55,7 @@ struct node_channel {
 	struct node_operation operations[BACKING_CHANNEL_DEPTH];
 	struct node_lines *lines_free;
 	struct node_lines *lines_first; /* those not wholly begun */
-	struct node_lines *lines_sent;	/* that whose answer the connection waits for */
+	struct node_lines *lines_sent;	/* those whose answers the connection waits for */
 	struct node_lines_connection lines_connection;
 	struct node_lines lines[BACKING_CHANNEL_DEPTH];
 };

@@ -13,11 +13,10 @@
 #include "backing/node_control.h"
 
 struct node_lines_connection {
-	int fd;		  /* -1: there is none */
-	uint8_t *message; /* the store that is on its way, or was the last */
-	size_t bytes;	  /* of it */
+	int fd;		   /* -1: there is none */
+	uint8_t *messages; /* one behind the other; from the beginning again when all are sent */
+	size_t bytes;	   /* of them */
 	size_t sent;
-	unsigned polls; /* since it began */
 	uint8_t answer[sizeof(struct wire_stored)];
 	size_t answer_bytes;
 };
@@ -31,11 +30,14 @@ int node_lines_open(struct node_lines_connection *connection, const struct node_
 void node_lines_close(struct node_lines_connection *connection);
 
 /*
- * Begins a store, once the one before it is answered; the io's pages are not looked at again. 0, or
+ * Begins a store; the io's pages are not looked at again. 0; -EAGAIN: poll, then again;
  * -ECONNRESET: the connection is broken.
  */
 int node_lines_store(struct node_lines_connection *connection, const struct backing_io *io);
-/* 0: the store is in the node's memory. -EAGAIN: not yet. -ECONNRESET: the connection is broken. */
+/*
+ * One system call or two. 0: the first store that was not answered is in the node's memory.
+ * -EAGAIN: not yet. -ECONNRESET: the connection is broken.
+ */
 int node_lines_poll(struct node_lines_connection *connection);
 
 #endif

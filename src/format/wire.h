@@ -15,8 +15,8 @@
  *
  * A hello of no transport makes a connection for stores of lines, behind its welcome:
  *
- *	client	LINES		with a body behind it (format/wire_lines.h); one at a time
- *	node	STORED		they are in memory
+ *	client	LINES		with a body behind it (format/wire_lines.h); several may wait
+ *	node	STORED		the first that waits is in memory
  *
  * Every message has a fixed size by its type; anything else ends the connection. Integers are
  * little-endian. A proof is HMAC-SHA256 under the cluster key over both nonces and everything

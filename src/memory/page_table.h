@@ -13,6 +13,9 @@
  *   FAR        in a slot of the far store, and only there
  *   LOST       nowhere any more: no good copy is left
  *
+ * FRAME is the frame of a VICTIM; of a LOCAL page it may name a record of its lines
+ * (memory/line_records.h).
+ *
  * In LOCAL and VICTIM a slot other than 0 names a far copy with the bytes of the last eviction; the
  * page's digest tells whether it is still the same.
  *

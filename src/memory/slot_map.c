@@ -219,19 +219,23 @@ static bool is_shared(const struct slot_map *map, uint32_t member, uint32_t slot
 	return false;
 }
 
-bool slot_map_fly(struct slot_map *map, uint32_t member, uint32_t slot)
+uint64_t slot_map_fly(struct slot_map *map, uint32_t member, const uint32_t *slots, uint32_t count)
 {
-	uint32_t extent = slot_extent_of(slot);
-	bool may;
+	uint64_t announced = 0;
 
 	/* As in slot_map_take(): before the look at `sealed`. */
-	atomic_fetch_add(&map->flying[member][extent], 1);
+	for (uint32_t i = 0; i < count; i++)
+		atomic_fetch_add(&map->flying[member][slot_extent_of(slots[i])], 1);
 	slot_map_lock(map);
-	may = !atomic_load(&map->extents[extent].sealed) && !is_shared(map, member, slot);
+	for (uint32_t i = 0; i < count; i++)
+		if (!atomic_load(&map->extents[slot_extent_of(slots[i])].sealed) &&
+		    !is_shared(map, member, slots[i]))
+			announced |= 1ull << i;
 	slot_map_unlock(map);
-	if (!may)
-		slot_map_land(map, member, extent);
-	return may;
+	for (uint32_t i = 0; i < count; i++)
+		if (!(announced >> i & 1))
+			slot_map_land(map, member, slot_extent_of(slots[i]));
+	return announced;
 }
 
 bool slot_map_free(struct slot_map *map, uint32_t member, uint32_t slot)

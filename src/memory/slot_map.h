@@ -155,10 +155,11 @@ uint32_t slot_map_take(struct slot_map *map, uint32_t member, struct slot_cursor
 bool slot_map_free(struct slot_map *map, uint32_t member, uint32_t slot);
 
 /*
- * Announces a store in place to a slot that the member uses, until slot_map_land(). False where
- * that must not be: another member uses the slot too (F1), or the extent is sealed (F6).
+ * Announces stores in place to slots that the member uses (at most 64), each until one
+ * slot_map_land(). Returns a bit for each that is announced; not so where another member uses the
+ * slot too (F1), or the extent is sealed (F6).
  */
-bool slot_map_fly(struct slot_map *map, uint32_t member, uint32_t slot);
+uint64_t slot_map_fly(struct slot_map *map, uint32_t member, const uint32_t *slots, uint32_t count);
 
 /* What one slot_map_take() gave, or one slot_map_fly() announced, is stored, or will not be. */
 void slot_map_land(struct slot_map *map, uint32_t member, uint32_t extent);

@@ -14,15 +14,19 @@
  */
 static uint8_t landing[WIRE_LINES_BYTES_MAX];
 
-static int keep_part(struct worker_peer *peer, size_t bytes)
+static int keep_rest(struct worker_peer *peer, const uint8_t *rest, size_t bytes)
 {
-	if (!peer->lines) {
-		peer->lines = malloc(WIRE_LINES_BYTES_MAX);
-		if (!peer->lines)
-			return -ENOMEM;
-		memcpy(peer->lines, landing, bytes);
-	}
 	peer->lines_bytes = bytes;
+	if (bytes == 0) {
+		free(peer->lines);
+		peer->lines = NULL;
+		return 0;
+	}
+	if (!peer->lines)
+		peer->lines = malloc(WIRE_LINES_BYTES_MAX);
+	if (!peer->lines)
+		return -ENOMEM;
+	memmove(peer->lines, rest, bytes);
 	return 0;
 }
 
@@ -34,9 +38,6 @@ static int store(struct worker_peer *peer, const struct lent *lent, const uint8_
 	if (ret)
 		return ret;
 	wire_lines_put(message, lent->slots);
-	free(peer->lines);
-	peer->lines = NULL;
-	peer->lines_bytes = 0;
 	return worker_peer_send(peer, &answer, sizeof(answer));
 }
 
@@ -52,11 +53,13 @@ int worker_lines_serve(struct worker_peer *peer, const struct lent *lent)
 	if (got == 0)
 		return -EPIPE;
 	bytes += (size_t)got;
-	ret = wire_lines_look(message, bytes, &whole);
-	if (ret && ret != -EAGAIN)
-		return ret;
-	if (ret || bytes < whole)
-		return keep_part(peer, bytes);
-	/* The next store comes after the answer to this one. */
-	return bytes == whole ? store(peer, lent, message) : -EPROTO;
+	for (;; message += whole, bytes -= whole) {
+		ret = wire_lines_look(message, bytes, &whole);
+		if (ret == -EAGAIN || (!ret && bytes < whole))
+			return keep_rest(peer, message, bytes);
+		if (!ret)
+			ret = store(peer, lent, message);
+		if (ret)
+			return ret;
+	}
 }

@@ -8,8 +8,8 @@
 #include "node/worker_peer.h"
 
 /*
- * Takes what has arrived, without waiting, and when a store is whole puts it into memory and
- * answers. 0; -EPIPE or -ECONNRESET for the end; others for a peer that is to be dropped.
+ * Takes what has arrived, without waiting, and puts each store that is whole into memory and
+ * answers it. 0; -EPIPE or -ECONNRESET for the end; others for a peer that is to be dropped.
  */
 int worker_lines_serve(struct worker_peer *peer, const struct lent *lent);
 

@@ -106,7 +106,7 @@ static int fetch_any(struct far_lane *lane, uint32_t slot, uint32_t crc, void *p
 		err = fetch_copy(lane, copy, slot, crc, page);
 		if (!err) {
 			far_count(&lane->far->counters->fetch_retries, failed);
-			return 0;
+			return failed;
 		}
 		failed = true;
 	}
@@ -133,7 +133,7 @@ int far_fetch(struct far_lane *lane, uint32_t slot, uint32_t crc, void *page, ui
 	for (;;) {
 		far_lane_adopt(lane);
 		err = fetch_any(lane, slot, crc, page, ret_backing);
-		if (!err || !is_to_come(lane, slot))
+		if (err >= 0 || !is_to_come(lane, slot))
 			return err;
 		if (!deadline_ns)
 			deadline_ns = clock_now_ns() + lane->far->timeout_ns;

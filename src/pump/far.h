@@ -20,6 +20,7 @@
 
 #define FAR_STORES_MAX 64u /* on their way in one lane: more does not make a transport faster */
 #define FAR_READS_MAX 32u  /* on their way in one lane: a window of pages that lie apart */
+#define FAR_CHANGED_MAX BACKING_IO_PAGES_MAX /* pages whose lines are stored in one call */
 #define FAR_POLLS_PER_REST 64u
 #define FAR_STORE_TRIES 3u /* of one io on one backing that says EIO: then it counts as failing */
 #define FAR_FETCH_TRIES 3u /* over all copies: a passing error is not worth a lost page */
@@ -40,8 +41,8 @@ struct far_config {
 
 /* A store that has ended. */
 struct far_stored {
-	uint32_t tag;	/* what far_store() was given */
-	uint64_t pages; /* a bit for each, from the page that far_store() was given first */
+	uint32_t tag;	/* of the first page handed over; */
+	uint64_t pages; /* a bit for each that is stored, from that one on */
 	int result;	/* 0: at least one backing has the pages */
 };
 
@@ -93,7 +94,8 @@ int far_lane_reopen(struct far_lane *lane, struct error *why);
 
 /*
  * Brings the slot's bytes to `page`; they have the checksum `crc`. Waits at most the timeout for
- * each copy and tries them all. *ret_backing is the last one tried, for the message.
+ * each copy and tries them all. 0, or 1 when a copy had failed before one was right, or -errno;
+ * *ret_backing is the last one tried, for the message.
  */
 int far_fetch(struct far_lane *lane, uint32_t slot, uint32_t crc, void *page,
 	      uint32_t *ret_backing);
@@ -127,7 +129,7 @@ void far_rest(uint32_t spins, uint64_t begun_ns);
 int far_store(struct far_lane *lane, char *pages, const uint32_t *crcs, uint32_t page_count,
 	      uint32_t tag, uint32_t *ret_first_slot);
 /* Whether lines of the slot's page can be stored, as far as the lane knows. */
-bool far_takes_lines(const struct far_lane *lane, uint32_t slot);
+bool far_takes_lines(struct far_lane *lane, uint32_t slot);
 /*
  * Starts to store the changed lines of pages among those from `pages` on, into the slots that they
  * have, many in one message: returns the number of stores begun. Not `stored` are those whose slot

@@ -155,7 +155,7 @@ static int copy_slots(struct far *far, const struct repair *repair, struct slot_
 	return err;
 }
 
-/* Stores that took slots before the extent was sealed end within their timeout. */
+/* Stores that took slots, or were announced, before the extent was sealed end in their time. */
 static int wait_until_landed(struct far *far, uint32_t extent)
 {
 	uint64_t deadline_ns = clock_now_ns() + far->timeout_ns + FAR_LAND_NS_MORE;

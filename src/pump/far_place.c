@@ -215,7 +215,8 @@ static int take_from(struct far *far, uint32_t backing, uint32_t reachable, uint
 
 		/* Of no use is one without live copies, or with one that we cannot store to. */
 		if (cursor->extent &&
-		    slot_map_is_reachable(far->map, cursor->extent - 1, reachable))
+		    slot_map_is_reachable(far->map, cursor->extent - 1, reachable) &&
+		    !reach_extent(far, cursor->extent - 1))
 			taken = take_counted(far, cursor, want, ret_first);
 		if (taken)
 			return (int)taken;

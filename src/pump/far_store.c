@@ -105,15 +105,16 @@ int far_store(struct far_lane *lane, char *pages, const uint32_t *crcs, uint32_t
 
 /* ---- Lines ---- */
 
-/* Every copy takes lines, here and now; and there is one. */
-static bool take_lines(const struct far_lane *lane, const struct slot_copy *copies)
+/* Every copy takes lines, here and now; and there is one. Reserves as far as they lie. */
+static bool take_lines(struct far_lane *lane, const struct slot_copy *copies)
 {
 	bool any = false;
 
 	for (uint32_t i = 0; i < SLOT_COPIES_MAX; i++) {
 		if (copies[i].backing == SLOT_NO_BACKING)
 			continue;
-		if (!far_has_channel(lane, copies[i]) ||
+		/* Another of the family may have made the copy. */
+		if (!far_has_channel(lane, copies[i]) || far_reach(lane->far, copies[i]) ||
 		    !backing_takes_lines(lane->channels[copies[i].backing]))
 			return false;
 		any = true;
@@ -121,7 +122,7 @@ static bool take_lines(const struct far_lane *lane, const struct slot_copy *copi
 	return any;
 }
 
-bool far_takes_lines(const struct far_lane *lane, uint32_t slot)
+bool far_takes_lines(struct far_lane *lane, uint32_t slot)
 {
 	struct slot_copy copies[SLOT_COPIES_MAX];
 
@@ -138,53 +139,27 @@ static bool lie_together(const struct slot_copy *a, const struct slot_copy *b)
 	return true;
 }
 
-/* Adds the page to the store, unless it does not belong there, or nowhere. */
-static void add_lines(struct far_lane *lane, struct store *store, char *pages,
-		      struct far_changed *changed)
+static void add_lines(struct far *far, struct store *store, const struct slot_copy *copies,
+		      const struct far_changed *changed, const char *page)
 {
-	struct far *far = lane->far;
-	struct slot_copy copies[SLOT_COPIES_MAX];
-	uint32_t at = store->page_count;
+	uint32_t at = store->page_count++;
 
-	if (!slot_map_fly(far->map, far->member, changed->slot))
-		return;
-	/* Behind the announcement: until its end these are the copies that there are (F6). */
-	find_copies(far, changed->slot, copies);
-	if (!take_lines(lane, copies) || (at > 0 && !lie_together(copies, store->copies))) {
-		slot_map_land(far->map, far->member, slot_extent_of(changed->slot));
-		return;
-	}
 	for (uint32_t i = 0; i < SLOT_COPIES_MAX; i++) {
-		if (at == 0)
-			store->copies[i] = copies[i];
+		store->copies[i] = at ? store->copies[i] : copies[i];
 		store->lines[i][at] = (struct backing_lines){
 			.slot = (uint64_t)copies[i].extent * SLOT_EXTENT_SLOTS +
 				slot_in_extent(changed->slot),
 			.mask = changed->lines,
-			.page = pages + changed->page * PAGE_BYTES,
+			.page = page,
 		};
 	}
 	note_checksum(far, changed->slot, changed->crc);
 	store->slots[at] = changed->slot;
 	store->pages |= 1ull << changed->page;
-	store->page_count++;
-	changed->stored = true;
 }
 
-/* One store of what goes together with the first; false when none of them may be stored so. */
-static bool store_some_lines(struct far_lane *lane, char *pages, struct far_changed *changed,
-			     uint32_t count, uint32_t tag)
+static void send_lines(struct far_lane *lane, struct store *store)
 {
-	struct store *store = begin_store(lane, tag);
-
-	for (uint32_t i = 0; i < count && store->page_count < BACKING_IO_PAGES_MAX; i++)
-		if (!changed[i].stored)
-			add_lines(lane, store, pages, &changed[i]);
-	if (store->page_count == 0) {
-		store->used = false;
-		lane->pending--;
-		return false;
-	}
 	for (uint32_t i = 0; i < SLOT_COPIES_MAX; i++)
 		store->ios[i] = (struct backing_io){ .verb = BACKING_STORE,
 						     .page_count = store->page_count,
@@ -192,23 +167,44 @@ static bool store_some_lines(struct far_lane *lane, char *pages, struct far_chan
 						     .result = BACKING_PENDING };
 	for (uint32_t i = 0; i < SLOT_COPIES_MAX; i++)
 		send_copy(lane, store, i);
-	return true;
 }
 
 uint32_t far_store_lines(struct far_lane *lane, char *pages, struct far_changed *changed,
 			 uint32_t count, uint32_t tag)
 {
-	uint32_t begun = 0;
+	struct far *far = lane->far;
+	struct slot_copy copies[FAR_CHANGED_MAX][SLOT_COPIES_MAX];
+	uint32_t slots[FAR_CHANGED_MAX], begun = 0;
+	uint64_t left;
 
+	assert(count <= FAR_CHANGED_MAX);
 	far_lane_adopt(lane);
-	/* The first that is left goes into the store that begins with it, or nowhere. */
-	for (uint32_t first = 0; first < count; first++) {
-		if (changed[first].stored)
+	for (uint32_t i = 0; i < count; i++)
+		slots[i] = changed[i].slot;
+	left = slot_map_fly(far->map, far->member, slots, count);
+	/* Behind the announcement: until its end these are the copies that there are (F6). */
+	for (uint32_t i = 0; i < count; i++) {
+		if (!(left >> i & 1))
 			continue;
-		assert(lane->pending < FAR_STORES_MAX);
-		if (!store_some_lines(lane, pages, changed + first, count - first, tag))
-			break;
-		begun++;
+		find_copies(far, slots[i], copies[i]);
+		changed[i].stored = take_lines(lane, copies[i]);
+		if (changed[i].stored)
+			continue;
+		slot_map_land(far->map, far->member, slot_extent_of(slots[i]));
+		left &= ~(1ull << i);
+	}
+	for (; left; begun++) {
+		struct store *store = begin_store(lane, tag);
+		uint32_t first = (uint32_t)__builtin_ctzll(left);
+
+		for (uint32_t i = first; i < count; i++) {
+			if (!(left >> i & 1) || !lie_together(copies[i], copies[first]))
+				continue;
+			add_lines(far, store, copies[i], &changed[i],
+				  pages + changed[i].page * PAGE_BYTES);
+			left &= ~(1ull << i);
+		}
+		send_lines(lane, store);
 	}
 	return begun;
 }

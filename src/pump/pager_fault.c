@@ -20,8 +20,9 @@
 #define PAGER_NAP_NS 20000	  /* the kernel rounds it up to some 70 us */
 #define PAGER_REFUSAL_NS 10000000 /* a woken thread runs by then; one that did not asks again */
 #define PAGER_SLOW_NS 300000 /* a fault that waits for a disk: others should not wait behind it */
-#define PAGER_NO_MEMORY_NAP_NS 1000000 /* between two tries, as long as there is room to wait for  \
-					*/
+#define PAGER_NO_MEMORY_NAP_NS                                                                     \
+	1000000 /* between two tries, as long as there is room to wait for                         \
+		 */
 
 /* The only words that Perdure ever writes to the program's standard error: something is lost. */
 void pager_say_lost(struct pager *pager, uint64_t page, uint32_t backing, int err)
@@ -123,6 +124,7 @@ static int bring_far(struct lane *lane, uint64_t page, uint64_t *entry)
 	struct pager *pager = lane->pager;
 	uint32_t backing = 0;
 	uint64_t begun_ns;
+	bool whole;
 	int err;
 
 	if (pager_bring_ahead(lane, page, entry))
@@ -133,7 +135,7 @@ static int bring_far(struct lane *lane, uint64_t page, uint64_t *entry)
 	begun_ns = clock_now_ns();
 	err = far_fetch(lane->far, page_entry_slot(*entry), pager->checksums[page], lane->buffer,
 			&backing);
-	if (err) {
+	if (err < 0) {
 		pager_unreserve(pager);
 		pager_count(&pager->counters->pages_lost, 1);
 		pager_say_lost(pager, page, backing, err);
@@ -143,9 +145,10 @@ static int bring_far(struct lane *lane, uint64_t page, uint64_t *entry)
 	pager_note_fetch(pager, clock_now_ns() - begun_ns);
 	pager_count(&pager->counters->pages_fetched, 1);
 	*entry = page_entry_counted(*entry);
+	whole = err == 0;
 	err = fill(lane, page, lane->buffer);
-	/* The program runs already. */
-	if (err >= 0)
+	/* The program runs already. Where a copy is bad, lines would leave it so. */
+	if (err >= 0 && whole)
 		pager_record(lane, entry, lane->buffer);
 	return err;
 }

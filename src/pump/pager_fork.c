@@ -167,10 +167,10 @@ static void serve_child(struct lane *lane, const struct uffd *child, char *at)
 	if (slot && !err) {
 		bytes = lane->buffer;
 		err = far_fetch(lane->far, slot, pager->checksums[page], lane->buffer, &backing);
-		if (err)
+		if (err < 0)
 			pager_say_lost(pager, page, backing, err);
 	}
-	if (!err)
+	if (err >= 0)
 		uffd_copy(child, at, bytes);
 	else if (child->can_poison)
 		uffd_poison(child, at);

@@ -85,7 +85,8 @@ void pager_record(struct lane *lane, uint64_t *entry, const char *bytes)
 	uint32_t slot = page_entry_slot(*entry), record;
 
 	assert(!page_entry_frame(*entry));
-	if (pager->whole_pages || !slot || !far_takes_lines(lane->far, slot))
+	if (pager->whole_pages || atomic_load(&pager->still) || !slot ||
+	    !far_takes_lines(lane->far, slot))
 		return;
 	record = take_record(lane);
 	if (record == LINE_RECORD_NONE)

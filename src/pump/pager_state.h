@@ -3,7 +3,7 @@
 #define PUMP_PAGER_STATE_H
 
 /* What the pager's own files share: pager.c (start, the program's calls), pager_fault.c (handlers),
- * pager_evict.c (frames), pager_range.c (discard, relocate, lock), pager_room.c (the limit). Nobody
+ * pager_evict.c (frames), pager_lines.c (lines instead of pages), pager_range.c (discard, relocate, lock), pager_room.c (the limit). Nobody
  * else includes it. */
 
 #include <pthread.h>

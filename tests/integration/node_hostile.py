@@ -119,7 +119,7 @@ def strange_lines(rng):
     yield lines_message([(0, 1)], size=0), "lines without a body"
     yield lines_message([(0, 3)], size=80) + bytes(64), "a body that ends too early"
     yield lines_message([(0, 1)], behind=bytes(1)), "a body that ends too late"
-    yield lines_message([(0, 1)]) * 2, "lines before the answer"
+    yield lines_message([(0, 1)]) * 2 + b"x", "rubbish behind lines"
     yield lines_message([(0, 1), (1, 0)]), "lines of an empty mask"
     for slot in (slots, 2**52 - 1, 2**52, 2**64 - 1):
         yield lines_message([(0, 1), (slot, 1)]), f"lines of slot {slot}"
@@ -154,6 +154,8 @@ def attack_lines(port, rng):
             time.sleep(0.01)
             connection.sendall(right[5000:])
             assert receive(connection, 16) == header(STORED), "lines in two parts are not stored"
+        connection.sendall(right * 4 + lines_message([(0, 1)]) * 3)
+        assert receive(connection, 7 * 16) == header(STORED) * 7, "not all of many lines are stored"
         connection.close()
     session.close()
 

@@ -45,3 +45,26 @@ lines "$by_line" "--far $(uri cma) --far $(uri tcp)" 16 "$SEED"
 # What a fork shares goes whole, to another place.
 lines "$kept and r['pages_by_line'] > 1000" "--far $(uri cma)" 12 "$SEED" fork
 lines "$kept and r['pages_by_line'] > 1000" "--kernel copy --far $(uri tcp)" 12 "$SEED" fork
+
+# A family whose second node dies and comes back. Copies that one process makes there again are
+# another's to store to, who has reserved nothing there yet: the node is lost once, and no more.
+first=$(uri cma)
+start_node --memory 1G
+second=$NODE second_port=$PORT
+report() {
+	python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["backings"][1]["lost"])' "$REPORT"
+}
+"$PERDURE" run --local 8M --mirror 2 --far "$first" --far "$(uri cma)" \
+	--report "$REPORT" -- "$PROGRAMS/mem_lines" 32 "$SEED" fork > "$WORK/out" 2>&1 &
+launcher=$!
+STARTED="$STARTED $launcher"
+forked() {
+	! is_gone $launcher || fail "the family ended: $(cat "$WORK/out")"
+	[ "$(status_number $launcher "sum(p['pages_fetched'] > 3000 for p in run['processes'])")" = 2 ]
+}
+wait_for 60 forked || fail "no two processes come to use far memory: $(cat "$WORK/out")"
+kill -KILL "$second"
+"$PERDURE" node --listen "127.0.0.1:$second_port" --memory 1G 2> "$WORK/again.log" &
+STARTED="$STARTED $!"
+wait $launcher || fail "a family with a node killed: $(tail -n 3 "$WORK/out")"
+[ "$(report)" = 1 ] || fail "the node that was killed once was lost $(report) times"

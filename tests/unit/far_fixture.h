@@ -161,7 +161,7 @@ static void check_held(struct worker *w, uint32_t index)
 	pthread_mutex_lock(&w->guard);
 	err = far_fetch(w->lane, w->held[index].slot, w->held[index].crc, page, &backing);
 	pthread_mutex_unlock(&w->guard);
-	if (err || crc32c(page, PAGE_BYTES) != w->held[index].crc)
+	if (err < 0 || crc32c(page, PAGE_BYTES) != w->held[index].crc)
 		w->wrong++;
 }
 
