@@ -3,8 +3,8 @@
 #define PUMP_PAGER_STATE_H
 
 /* What the pager's own files share: pager.c (start, the program's calls), pager_fault.c (handlers),
- * pager_evict.c (frames), pager_lines.c (lines instead of pages), pager_range.c (discard, relocate, lock), pager_room.c (the limit). Nobody
- * else includes it. */
+ * pager_evict.c (frames), pager_lines.c (lines instead of pages), pager_range.c (discard, relocate,
+ * lock), pager_room.c (the limit). Nobody else includes it. */
 
 #include <pthread.h>
 #include <semaphore.h>

@@ -153,9 +153,9 @@ START_TEST(m1_scattered_frames_explain_nothing)
 END_TEST
 
 /*
- * R6: over a link that takes a millisecond for a page, those that come before the timer ends are the
- * first of the plan: here by their addresses, as none was asked for more often. Their slots lie in
- * another order.
+ * R6: over a link that takes a millisecond for a page, those that come before the timer ends are
+ * the first of the plan: here by their addresses, as none was asked for more often. Their slots lie
+ * in another order.
  */
 START_TEST(m1_5_reads_begin_in_the_order_of_the_plan)
 {
