@@ -55,6 +55,8 @@ static void drop_guest(struct keeper *keeper, unsigned index, const char *reason
 {
 	if (reason)
 		node_log("client %s refused: %s", keeper->guests[index]->peer, reason);
+	/* A connection that was handed to a worker stays open there, and so watched here. */
+	epoll_ctl(keeper->epoll, EPOLL_CTL_DEL, keeper->guests[index]->fd, NULL);
 	guest_free(keeper->guests[index]);
 	keeper->guests[index] = NULL;
 }
