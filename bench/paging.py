@@ -146,8 +146,9 @@ class Paging:
     def stop_nodes(self):
         self.nodes.close()
 
-    def touch(self, phases, threads=1, pinned=True):
-        command = [self.tools["touch"], "--size", str(self.settings["region_mib"])]
+    def touch(self, phases, threads=1, pinned=True, region_mib=None):
+        region_mib = region_mib or self.settings["region_mib"]
+        command = [self.tools["touch"], "--size", str(region_mib)]
         command += ["--phases", phases, "--threads", str(threads), "--data", self.settings["data"]]
         command += ["--touches", str(self.settings["touches"])]
         command += ["--seconds", str(self.settings["seconds_max"])]
@@ -179,10 +180,11 @@ class Paging:
             wrap += ["--key-file", str(self.key_file)]
         return wrap
 
-    def perdure(self, backing, command, prefetch, store="lines"):
+    def perdure(self, backing, command, prefetch, store="lines", local_mib=None):
         report = self.work / "report.json"
         report.unlink(missing_ok=True)
-        wrap = self.wrap(backing, prefetch, self.settings["local_mib"], store)
+        local_mib = local_mib or self.settings["local_mib"]
+        wrap = self.wrap(backing, prefetch, local_mib, store)
         wrap += ["--report", str(report)]
         lines = run_program(wrap + ["--"] + command, f"perdure {backing}")
         found = json.loads(report.read_text())

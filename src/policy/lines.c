@@ -2,20 +2,20 @@
 #include "policy/lines.h"
 
 #define LINES_PER_PAGE 64
-#define SPARED_ALL 65536u
-#define SPARED_WORTH (SPARED_ALL / 8) /* under it a fetch pays more than a store gains */
-#define NOTE_WEIGHT 64		      /* one page counts so much against those before */
-#define PASSED_MAX 32		      /* one page in so many finds out */
+#define SHARE_ALL 65536u
+#define SHARE_WORTH (SHARE_ALL / 8) /* under it a fetch pays more than a store gains */
+#define NOTE_WEIGHT 64		    /* one page counts so much against those before */
+#define PASSED_MAX 32		    /* one page in so many finds out */
 #define SENT_LINES_MAX (LINES_PER_PAGE / 2)
 
 void lines_policy_init(struct lines_policy *policy)
 {
-	*policy = (struct lines_policy){ .spared = SPARED_ALL / 2 };
+	*policy = (struct lines_policy){ .changed = SHARE_ALL / 2, .spared = SHARE_ALL };
 }
 
 bool lines_policy_is_worth(const struct lines_policy *policy)
 {
-	return policy->spared >= SPARED_WORTH;
+	return (uint64_t)policy->changed * policy->spared >= (uint64_t)SHARE_WORTH * SHARE_ALL;
 }
 
 bool lines_policy_wants(struct lines_policy *policy)
@@ -26,12 +26,20 @@ bool lines_policy_wants(struct lines_policy *policy)
 	return true;
 }
 
-void lines_policy_note(struct lines_policy *policy, uint32_t lines)
+static uint32_t nearer(uint32_t share, uint32_t one)
 {
-	uint32_t spared = lines ? SPARED_ALL / LINES_PER_PAGE * (LINES_PER_PAGE - lines) : 0;
+	return (uint32_t)((int64_t)share + ((int64_t)one - share) / NOTE_WEIGHT);
+}
 
-	policy->spared = (uint32_t)((int64_t)policy->spared +
-				    ((int64_t)spared - policy->spared) / NOTE_WEIGHT);
+void lines_policy_note(struct lines_policy *policy, bool changed)
+{
+	policy->changed = nearer(policy->changed, changed ? SHARE_ALL : 0);
+}
+
+void lines_policy_note_lines(struct lines_policy *policy, uint32_t lines)
+{
+	policy->spared =
+		nearer(policy->spared, SHARE_ALL / LINES_PER_PAGE * (LINES_PER_PAGE - lines));
 }
 
 bool lines_policy_sends_lines(uint64_t mask)

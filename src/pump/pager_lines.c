@@ -141,20 +141,27 @@ uint16_t pager_store_lines(struct lane *lane, struct departure *out, uint32_t co
 		pager_count(&pager->counters->pages_written, 1);
 		pager_count(&pager->counters->pages_by_line, 1);
 		pager_count(&pager->counters->lines_written,
-			    (uint64_t)__builtin_popcountll(changed[i].lines));
+			    (uint32_t)__builtin_popcountll(changed[i].lines));
 	}
 	return stores;
 }
 
+/* Pages that change go whole or as lines only below: those that had a slot have it still. */
 void pager_end_records(struct pager *pager, const struct departure *out, uint32_t count)
 {
 	pthread_mutex_lock(&pager->lines_lock);
 	for (uint32_t i = 0; i < count; i++) {
-		uint32_t lines = (uint32_t)__builtin_popcountll(out[i].lines);
+		bool changed = out[i].kind != DEPARTURE_CLEAN;
+		uint32_t lines = out[i].kind == DEPARTURE_LINES
+					 ? (uint32_t)__builtin_popcountll(out[i].lines)
+					 : 64;
 
+		if (page_entry_slot(out[i].entry))
+			lines_policy_note(&pager->lines, changed);
 		if (out[i].record == LINE_RECORD_NONE)
 			continue;
-		lines_policy_note(&pager->lines, out[i].kind == DEPARTURE_LINES ? lines : 0);
+		if (changed)
+			lines_policy_note_lines(&pager->lines, lines);
 		put_record(pager, out[i].record);
 	}
 	pthread_mutex_unlock(&pager->lines_lock);
