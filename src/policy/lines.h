@@ -6,7 +6,8 @@
  * Whether to keep a record of a page that comes from far memory, by which its changed lines are
  * found when it leaves: it costs a pass over the page, and memory. So it is kept while enough of
  * the pages that leave were changed, and their lines spared the transport enough, and now and then
- * otherwise, to notice when that changes. And what a page that was changed sends: its lines, or the whole.
+ * otherwise, to notice when that changes. And what a page that was changed sends: its lines, or the
+ * whole.
  *
  * Pure: the caller serialises the calls with one struct.
  */
