@@ -14,14 +14,26 @@ used_ns() {
 	echo $total
 }
 
+# Descriptors that the keeper watches.
+watched() {
+	for fd in "/proc/$NODE/fd"/*; do
+		[ "$(readlink "$fd")" != 'anon_inode:[eventpoll]' ] || grep -c tfd "/proc/$NODE/fdinfo/${fd##*/}"
+	done
+}
+
 [ -r /proc/self/schedstat ] || skip "/proc/PID/schedstat is missing (CONFIG_SCHED_INFO)"
 start_node --memory 256M
+watched_alone=$(watched)
 for transport in tcp cma shm; do
 	: > "$WORK/hold.$transport"
 	HOLD_MIB=16 "$CLIENT" "$(uri $transport)" hold > "$WORK/hold.$transport" &
 	STARTED="$STARTED $!"
 	wait_for 10 grep -q ready "$WORK/hold.$transport" || fail "$transport: no client"
 done
+# Of each session its worker's socket and its process; a client that speaks to its worker wakes nobody
+# else.
+[ "$(watched)" = $((watched_alone + 3 * 2)) ] ||
+	fail "the keeper watches $(watched) descriptors, $watched_alone without the three sessions"
 sleep 0.5
 before=$(used_ns)
 [ "$before" -gt 0 ] || fail "the processor time cannot be read"
