@@ -30,8 +30,8 @@ for transport in tcp cma shm; do
 	STARTED="$STARTED $!"
 	wait_for 10 grep -q ready "$WORK/hold.$transport" || fail "$transport: no client"
 done
-# Of each session its worker's socket and its process; a client that speaks to its worker wakes nobody
-# else.
+# Of each session its worker's socket and its process: a client that speaks to its worker wakes
+# nobody else.
 [ "$(watched)" = $((watched_alone + 3 * 2)) ] ||
 	fail "the keeper watches $(watched) descriptors, $watched_alone without the three sessions"
 sleep 0.5
