@@ -63,7 +63,7 @@ int ioctl(int fd, unsigned long request, ...)
 	struct move {
 		uint64_t to, from, bytes, mode;
 		int64_t moved;
-	} *move;
+	} * move;
 	va_list arguments;
 
 	va_start(arguments, request);
@@ -253,10 +253,10 @@ START_TEST(page_out_takes_what_it_names_and_no_other)
 	ck_assert_uint_eq(count_resident(pager, 90, 10), 10);
 	ck_assert_uint_eq(count_resident(pager, 950, 50), 50);
 	ck_assert_uint_eq(member->counters.pages_evicted, 890);
-	/* The handler of one more fault says in the end what is local: what was paged out is not. */
+	/* The handler of one more fault says in the end what is local: what was paged out is not.
+	 */
 	write_pages(&t, 1000, 1);
-	while (!member->counters.local_bytes ||
-	       member->counters.local_bytes >= 200 * PAGE_BYTES)
+	while (!member->counters.local_bytes || member->counters.local_bytes >= 200 * PAGE_BYTES)
 		usleep(1000);
 	/* Of pages that are far already it is nothing. */
 	pager_page_out(pager, 50, 900);
@@ -300,8 +300,8 @@ static int pin(void *page)
 	int ring = (int)syscall(SYS_io_uring_setup, 1, &params);
 
 	if (ring >= 0)
-		ck_assert(!syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &buffer,
-				   1));
+		ck_assert(
+			!syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &buffer, 1));
 	return ring;
 }
 
