@@ -95,7 +95,7 @@ uint64_t backing_io_bytes(const struct backing_io *io)
 		return io->page_count * PAGE_BYTES;
 	for (uint32_t i = 0; i < io->page_count; i++)
 		lines += (uint64_t)__builtin_popcountll(io->lines[i].mask);
-	return lines * BACKING_LINE_BYTES;
+	return lines * LINE_BYTES;
 }
 
 bool backing_takes_lines(const struct backing_channel *channel)

@@ -33,8 +33,7 @@
 #define BACKING_IO_PAGES_MAX 32	 /* 128 KiB: past this an operation costs by the byte */
 #define BACKING_URI_BYTES 256	 /* a URI as the user typed it, with its final NUL */
 #define BACKING_TICKET_BYTES 96	 /* what names a session to another process of the same user */
-#define BACKING_CHANNEL_DEPTH 64 /* ios that one channel must take before submit may say -EAGAIN   \
-				  */
+#define BACKING_CHANNEL_DEPTH 64 /* ios that a channel must take before submit may say -EAGAIN */
 
 enum backing_verb {
 	BACKING_FETCH, /* slots to pages */
@@ -44,10 +43,7 @@ enum backing_verb {
 /* io.result until the io is done. */
 #define BACKING_PENDING 1
 
-#define BACKING_LINES_PER_PAGE 64
-#define BACKING_LINE_BYTES (PAGE_BYTES / BACKING_LINES_PER_PAGE)
-
-/* Lines of one page: bit i of the mask is its bytes from i * BACKING_LINE_BYTES on. */
+/* Lines of one page: bit i of the mask is its bytes from i * LINE_BYTES on. */
 struct backing_lines {
 	uint64_t slot;
 	uint64_t mask; /* not 0 */

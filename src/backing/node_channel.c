@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/bits.h"
 #include "base/clock.h"
 
 /* Completions taken at a time: more would wait longer for the first to be told. */
@@ -29,7 +30,6 @@
 #define REFUSALS_PER_RING 4096
 /* A fetch must not wait behind a batch of lines for an operation. */
 #define LINE_OPERATIONS_MAX (BACKING_CHANNEL_DEPTH / 4)
-#define PIECES_MAX 256 /* of one operation */
 #define PROBE_PAUSE_NS 20000
 #define NS_PER_MS 1000000u
 
@@ -52,6 +52,8 @@ static void channel_break(struct node_channel *channel, int error)
 
 static void free_operation(struct node_channel *channel, struct node_operation *operation)
 {
+	operation->io = NULL;
+	operation->lines = NULL;
 	operation->next_free = channel->free;
 	channel->free = operation;
 	channel->in_flight--;
@@ -81,6 +83,8 @@ static void end_lines(struct node_channel *channel, struct node_lines *lines)
 static void finish(struct node_channel *channel, const struct fabric_done *done)
 {
 	struct node_operation *operation = (struct node_operation *)done->context;
+	struct node_lines *lines;
+	struct backing_io *io;
 
 	/* An error of the way itself; shm says so, and only "input/output error", of a dead worker.
 	 */
@@ -88,19 +92,20 @@ static void finish(struct node_channel *channel, const struct fabric_done *done)
 		channel_break(channel, -ECONNRESET);
 		return;
 	}
+	io = operation->io;
+	lines = operation->lines;
 	free_operation(channel, operation);
-	if (operation->lines) {
-		channel->line_operations--;
-		operation->lines->in_flight--;
-		if (done->result)
-			operation->lines->result = done->result;
-		if (operation->lines->in_flight == 0 && is_begun(operation->lines))
-			end_lines(channel, operation->lines);
+	if (!lines) {
+		assert(io);
+		io->result = done->result;
 		return;
 	}
-	assert(operation->io);
-	operation->io->result = done->result;
-	operation->io = NULL;
+	channel->line_operations--;
+	lines->in_flight--;
+	if (done->result)
+		lines->result = done->result;
+	if (lines->in_flight == 0 && is_begun(lines))
+		end_lines(channel, lines);
 }
 
 /* After a poll that finished nothing. */
@@ -162,16 +167,13 @@ static int note_start(struct node_channel *channel, struct node_operation *opera
 static struct fabric_piece next_piece(struct node_lines *lines)
 {
 	const struct backing_lines *of = &lines->io->lines[lines->page];
-	unsigned first = (unsigned)__builtin_ctzll(lines->rest);
-	uint64_t above = ~(lines->rest >> first);
-	unsigned count = above ? (unsigned)__builtin_ctzll(above) : BACKING_LINES_PER_PAGE;
-	size_t at = first * BACKING_LINE_BYTES;
+	uint32_t first, count = bits_first_run(lines->rest, &first);
+	size_t at = first * LINE_BYTES;
 
-	lines->rest &= lines->rest + (1ull << first);
+	lines->rest &= ~bits_mask(first, count);
 	if (!lines->rest && ++lines->page < lines->io->page_count)
 		lines->rest = lines->io->lines[lines->page].mask;
-	return (struct fabric_piece){ of->page + at, count * BACKING_LINE_BYTES,
-				      offset_of(of->slot) + at };
+	return (struct fabric_piece){ of->page + at, count * LINE_BYTES, offset_of(of->slot) + at };
 }
 
 /* As many pieces as go into one operation. */
@@ -179,13 +181,13 @@ static int begin_some(struct node_channel *channel, struct node_lines *lines)
 {
 	struct node_operation *operation = channel->free;
 	struct node_lines before = *lines;
-	struct fabric_piece pieces[PIECES_MAX];
+	struct fabric_piece pieces[FABRIC_PIECES_MAX];
 	unsigned count = 0;
 	int ret;
 
 	if (!operation || channel->line_operations == LINE_OPERATIONS_MAX)
 		return -EAGAIN;
-	while (!is_begun(lines) && count < channel->fabric->pieces_max && count < PIECES_MAX)
+	while (!is_begun(lines) && count < channel->fabric->pieces_max)
 		pieces[count++] = next_piece(lines);
 	ret = channel->fabric->ops->write(channel->fabric, pieces, count, &operation->context);
 	if (ret)
@@ -311,7 +313,6 @@ int node_channel_submit(struct backing_channel *base, struct backing_io *io)
 	if (ret)
 		return ret;
 	operation->io = io;
-	operation->lines = NULL;
 	return 0;
 }
 

@@ -35,8 +35,8 @@ struct node_lines {
 /* One movement on its way. The context must be first: a completion names it. */
 struct node_operation {
 	struct fabric_context context;
-	struct backing_io *io; /* NULL: free, or of a store of lines */
-	struct node_lines *lines;
+	struct backing_io *io;	  /* of whole pages, */
+	struct node_lines *lines; /* or of lines; both NULL: free */
 	struct node_operation *next_free;
 };
 

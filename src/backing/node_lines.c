@@ -12,7 +12,7 @@
 #define BUFFER_BYTES (2 * WIRE_LINES_BYTES_MAX)
 
 _Static_assert(BACKING_IO_PAGES_MAX <= WIRE_LINES_PAGES_MAX, "an io is one message");
-_Static_assert(BACKING_LINE_BYTES == WIRE_LINE_BYTES, "the same lines");
+_Static_assert(LINE_BYTES == WIRE_LINE_BYTES, "the same lines");
 
 int node_lines_open(struct node_lines_connection *connection, const struct node_control *control)
 {

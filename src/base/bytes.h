@@ -8,6 +8,7 @@
 #define PAGE_SHIFT 12
 #define PAGE_BYTES ((uint64_t)1 << PAGE_SHIFT)
 #define LINE_BYTES 64
+#define PAGE_LINES 64 /* a bit each of a mask */
 
 #define KIB ((uint64_t)1 << 10)
 #define MIB ((uint64_t)1 << 20)

@@ -152,7 +152,8 @@ static const struct option_spec specs[] = {
 	{ "report", "FILE", "write what happened as JSON when the program has ended", take_report },
 	{ "key-file", "FILE", "the cluster key, for node:// (default: none)", take_key_file },
 	{ "timeout", "TIME",
-	  "how long a far page may take before it counts as lost (default: 10s, mirrored 2s)",
+	  "how long a far page may take before it counts as lost (default: 10s, a file alone 60s, "
+	  "mirrored 2s)",
 	  take_timeout },
 	{ "prefetch", "WAY",
 	  "what is fetched ahead of need: none, line or adaptive "

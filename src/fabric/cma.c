@@ -32,7 +32,6 @@ struct cma_place {
 	uint32_t reserved;
 };
 
-#define CMA_PIECES_MAX 256   /* of one write */
 #define CMA_CALL_PIECES 1024 /* of one call: the kernel's UIO_MAXIOV */
 
 struct cma_operation {
@@ -114,7 +113,7 @@ static int cma_channel_open(enum fabric_transport transport, const struct fabric
 	if (!channel)
 		return error_set(why, -ENOMEM, "out of memory");
 	channel->base.ops = &fabric_cma_ops;
-	channel->base.pieces_max = CMA_PIECES_MAX;
+	channel->base.pieces_max = FABRIC_PIECES_MAX;
 	channel->depth = depth;
 	channel->writes.is_write = true;
 	channel->memory_base = target->base;
@@ -169,7 +168,7 @@ static int enqueue(struct cma_channel *channel, struct cma_queue *queue,
 		   const struct fabric_piece *pieces, unsigned count,
 		   struct fabric_context *context)
 {
-	assert(count > 0 && count <= CMA_PIECES_MAX);
+	assert(count > 0 && count <= FABRIC_PIECES_MAX);
 	if (channel->reads.count + channel->writes.count + channel->done_count == channel->depth ||
 	    queue->piece_count + count > CMA_CALL_PIECES)
 		return -EAGAIN;

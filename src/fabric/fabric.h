@@ -26,6 +26,7 @@
 #define FABRIC_CONTEXT_BYTES 64	 /* what a provider may ask to own of an operation's context */
 #define FABRIC_PROOF_BYTES 32	 /* HMAC-SHA256 */
 #define FABRIC_DEPTH_MAX 256	 /* operations of one channel at a time */
+#define FABRIC_PIECES_MAX 256	 /* of one write, whatever the transport */
 #define FABRIC_MODULE_VERSION 3
 
 enum fabric_transport {
@@ -67,7 +68,7 @@ struct fabric_done {
 
 struct fabric_channel {
 	const struct fabric_ops *ops;
-	unsigned pieces_max; /* of one write */
+	unsigned pieces_max; /* of one write: at most FABRIC_PIECES_MAX */
 };
 
 struct fabric_target {

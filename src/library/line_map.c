@@ -11,7 +11,7 @@
 #include "memory/line_map.h"
 
 _Static_assert(PD_LINE_BYTES == LINE_BYTES, "one line");
-_Static_assert(PD_PAGE_LINES == LINE_MAP_PAGE_LINES, "one page");
+_Static_assert(PD_PAGE_LINES == PAGE_LINES, "one page");
 _Static_assert(PD_LINE_MAP_PAGES_MAX == LINE_MAP_PAGES_MAX, "one limit");
 _Static_assert(PD_LINE_MAP_NONE == LINE_MAP_NONE, "one answer for none");
 

@@ -4,8 +4,8 @@
 #include <assert.h>
 
 #include "base/bits.h"
+#include "base/bytes.h"
 
-#define PAGE_LINES 64
 #define LINE_WORDS 8
 
 /* Two words at once on every processor of the architecture; wider ones gain nothing from memory. */

@@ -32,10 +32,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
 #include "base/cpu.h"
 
-#define LINE_BYTES 64
-#define LINE_MAP_PAGE_LINES 64
 #define LINE_MAP_WORD_PAGES 64	 /* pages of a word of PAGES */
 #define LINE_MAP_GROUP_PAGES 512 /* pages of a bit of GROUPS: one cache line of PAGES */
 #define LINE_MAP_GROUP_WORDS (LINE_MAP_GROUP_PAGES / LINE_MAP_WORD_PAGES)
@@ -265,7 +264,7 @@ static inline uint64_t line_map_set(struct line_map *map, uint64_t page, uint64_
 /* `line` counts from the first line of page 0. True if it was not set before. */
 static inline bool line_map_set_line(struct line_map *map, uint64_t line)
 {
-	return line_map_set(map, line / LINE_MAP_PAGE_LINES, 1ull << line % LINE_MAP_PAGE_LINES);
+	return line_map_set(map, line / PAGE_LINES, 1ull << line % PAGE_LINES);
 }
 
 /* The page's changed lines as they are now; a hint while others set and take. */
@@ -277,7 +276,7 @@ static inline uint64_t line_map_peek(const struct line_map *map, uint64_t page)
 
 static inline bool line_map_test_line(const struct line_map *map, uint64_t line)
 {
-	return line_map_peek(map, line / LINE_MAP_PAGE_LINES) >> line % LINE_MAP_PAGE_LINES & 1;
+	return line_map_peek(map, line / PAGE_LINES) >> line % PAGE_LINES & 1;
 }
 
 static inline uint64_t line_map_take(struct line_map *map, uint64_t page)

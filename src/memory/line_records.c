@@ -62,7 +62,6 @@ bool line_records_add_page(struct line_records *records)
 		return false;
 	records->absent = records->pages[page].next;
 	records->pages[page].present = true;
-	records->present_count++;
 	records->spare_count++;
 	open_page(records, page);
 	return true;
@@ -104,6 +103,5 @@ uint32_t line_records_put(struct line_records *records, uint32_t record, uint32_
 	}
 	close_page(records, page);
 	leave(records, page);
-	records->present_count--;
 	return page;
 }

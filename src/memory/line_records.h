@@ -16,8 +16,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
+
 #define LINE_RECORD_BLOCK_LINES 2
-#define LINE_RECORD_DIGESTS (64 / LINE_RECORD_BLOCK_LINES)
+#define LINE_RECORD_DIGESTS (PAGE_LINES / LINE_RECORD_BLOCK_LINES)
 #define LINE_RECORDS_PER_PAGE 16
 #define LINE_RECORD_NONE 0u
 #define LINE_RECORDS_NO_PAGE UINT32_MAX
@@ -32,7 +34,6 @@ struct line_records {
 	uint64_t *digests;
 	struct line_record_page *pages;
 	uint32_t page_count;
-	uint32_t present_count;
 	uint32_t spare_count; /* present, without a record in use */
 	uint32_t open;	      /* + 1: the first page with a free record */
 	uint32_t absent;      /* + 1 */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/lines.h"
 
-#define LINES_PER_PAGE 64
+#include "base/bytes.h"
+
 #define SHARE_ALL 65536u
 #define SHARE_WORTH (SHARE_ALL / 8) /* under it a fetch pays more than a store gains */
 #define NOTE_WEIGHT 64		    /* one page counts so much against those before */
 #define PASSED_MAX 32		    /* one page in so many finds out */
-#define SENT_LINES_MAX (LINES_PER_PAGE / 2)
+#define SENT_LINES_MAX (PAGE_LINES / 2)
 
 void lines_policy_init(struct lines_policy *policy)
 {
@@ -38,8 +39,7 @@ void lines_policy_note(struct lines_policy *policy, bool changed)
 
 void lines_policy_note_lines(struct lines_policy *policy, uint32_t lines)
 {
-	policy->spared =
-		nearer(policy->spared, SHARE_ALL / LINES_PER_PAGE * (LINES_PER_PAGE - lines));
+	policy->spared = nearer(policy->spared, SHARE_ALL / PAGE_LINES * (PAGE_LINES - lines));
 }
 
 bool lines_policy_sends_lines(uint64_t mask)

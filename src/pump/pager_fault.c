@@ -20,9 +20,7 @@
 #define PAGER_NAP_NS 20000	  /* the kernel rounds it up to some 70 us */
 #define PAGER_REFUSAL_NS 10000000 /* a woken thread runs by then; one that did not asks again */
 #define PAGER_SLOW_NS 300000 /* a fault that waits for a disk: others should not wait behind it */
-#define PAGER_NO_MEMORY_NAP_NS                                                                     \
-	1000000 /* between two tries, as long as there is room to wait for                         \
-		 */
+#define PAGER_NO_MEMORY_NAP_NS 1000000 /* between two tries, while there is room to wait for */
 
 /* The only words that Perdure ever writes to the program's standard error: something is lost. */
 void pager_say_lost(struct pager *pager, uint64_t page, uint32_t backing, int err)

@@ -154,7 +154,7 @@ void pager_end_records(struct pager *pager, const struct departure *out, uint32_
 		bool changed = out[i].kind != DEPARTURE_CLEAN;
 		uint32_t lines = out[i].kind == DEPARTURE_LINES
 					 ? (uint32_t)__builtin_popcountll(out[i].lines)
-					 : 64;
+					 : PAGE_LINES;
 
 		if (page_entry_slot(out[i].entry))
 			lines_policy_note(&pager->lines, changed);

@@ -212,10 +212,10 @@ static void make_store(struct runner *runner, unsigned self, struct backing_io *
 		fill(page, io->slot + i, ++runner->version);
 		runner->lines[self][i] =
 			(struct backing_lines){ .slot = io->slot + i, .mask = mask, .page = page };
-		for (uint32_t line = 0; line < BACKING_LINES_PER_PAGE; line++)
+		for (uint32_t line = 0; line < PAGE_LINES; line++)
 			if (!lines || mask >> line & 1)
-				memcpy(right + line * BACKING_LINE_BYTES,
-				       page + line * BACKING_LINE_BYTES, BACKING_LINE_BYTES);
+				memcpy(right + line * LINE_BYTES,
+				       page + line * LINE_BYTES, LINE_BYTES);
 		runner->stored[first + i] |= !lines;
 	}
 	io->lines = lines ? runner->lines[self] : NULL;

@@ -27,6 +27,15 @@ static uint32_t used_count(uint32_t page)
 	return count;
 }
 
+static uint32_t present_count(void)
+{
+	uint32_t count = 0;
+
+	for (uint32_t page = 0; page < PAGES; page++)
+		count += pages[page].present;
+	return count;
+}
+
 /* Who is told to drop a page never loses a record in use; no more pages stay than promised. */
 START_TEST(random_steps_match_an_array)
 {
@@ -65,13 +74,13 @@ START_TEST(random_steps_match_an_array)
 		ck_assert_uint_eq(dropped, record / LINE_RECORDS_PER_PAGE);
 		ck_assert_uint_eq(used_count(dropped), 0);
 		present--;
-		ck_assert_uint_eq(records.present_count, present);
+		ck_assert_uint_eq(present_count(), present);
 	}
 	/* Without spare ones, nothing stays when nothing is in use. */
 	for (uint32_t record = 0; record < RECORDS; record++)
 		if (used[record])
 			present -= line_records_put(&records, record, 0) != LINE_RECORDS_NO_PAGE;
-	ck_assert_uint_eq(records.present_count, present);
+	ck_assert_uint_eq(present_count(), present);
 	ck_assert_uint_le(present, SPARE + 1);
 }
 END_TEST
