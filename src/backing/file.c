@@ -29,6 +29,7 @@
 #include "base/units.h"
 
 #define OPEN_FLAGS (O_RDWR | O_CLOEXEC)
+#define OPEN_TRIES_MAX 1000 /* each that fails is one in which another process got its file */
 
 struct file_uri {
 	char path[BACKING_URI_BYTES];
@@ -125,13 +126,18 @@ static int open_in_folder(const char *folder)
 	return fd;
 }
 
-/* A file that did not exist, or an empty one: nothing of it is left under its name. */
+/*
+ * A file that did not exist, or an empty one: nothing of it is left under its name. It is whose
+ * unlink finds it: -EAGAIN if another process, of the same run for example, was faster.
+ */
 static int open_and_unlink(const char *path, int flags)
 {
 	int fd = open_direct(path, flags);
 
+	if (fd == -EEXIST || (fd == -ENOENT && !(flags & O_CREAT)))
+		return -EAGAIN;
 	if (fd >= 0 && unlink(path)) {
-		int err = -errno;
+		int err = errno == ENOENT ? -EAGAIN : -errno;
 
 		close(fd);
 		return err;
@@ -159,8 +165,8 @@ static int open_device(const struct file_uri *uri, struct error *why)
 	return fd;
 }
 
-/* Returns a descriptor, or -errno in words. */
-static int open_path(const struct file_uri *uri, struct error *why)
+/* Returns a descriptor, -EAGAIN if the file came or went meanwhile, or another -errno in words. */
+static int try_path(const struct file_uri *uri, struct error *why)
 {
 	struct stat status;
 	int fd;
@@ -184,6 +190,15 @@ static int open_path(const struct file_uri *uri, struct error *why)
 	}
 	if (fd < 0)
 		error_set(why, fd, "cannot open \"file:%s\": %s", uri->path, strerror(-fd));
+	return fd;
+}
+
+static int open_path(const struct file_uri *uri, struct error *why)
+{
+	int fd = -EAGAIN;
+
+	for (int i = 0; fd == -EAGAIN && i < OPEN_TRIES_MAX; i++)
+		fd = try_path(uri, why);
 	return fd;
 }
 

@@ -7,6 +7,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,6 +102,35 @@ START_TEST(nothing_has_a_name_from_the_start)
 	}
 	remove_folder();
 	backing_close(backing);
+}
+END_TEST
+
+static void *open_again_and_again(void *context)
+{
+	struct backing_options options = {.wait_ms_max = 1000};
+	const char *uri = context;
+
+	for (int i = 0; i < 200; i++) {
+		struct backing *backing;
+		struct error why;
+
+		ck_assert_msg(!backing_open(uri, &options, &backing, &why), "%s", why.text);
+		backing_close(backing);
+	}
+	return NULL;
+}
+
+/* As the programs of one run do. */
+START_TEST(several_open_one_path_at_a_time)
+{
+	pthread_t threads[4];
+	char *uri = in_folder("/new");
+
+	for (int i = 0; i < 4; i++)
+		ck_assert(!pthread_create(&threads[i], NULL, open_again_and_again, uri));
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	remove_folder();
 }
 END_TEST
 
@@ -373,6 +403,7 @@ int main(void)
 	tcase_set_timeout(tcase, 30);
 	tcase_add_checked_fixture(tcase, make_folder, NULL);
 	tcase_add_loop_test(tcase, nothing_has_a_name_from_the_start, 0, 3);
+	tcase_add_test(tcase, several_open_one_path_at_a_time);
 	tcase_add_test(tcase, what_may_not_be_overwritten_is_refused);
 	tcase_add_test(tcase, growth_beyond_a_limit_is_refused_in_words);
 	tcase_add_test(tcase, a_ticket_joins_the_same_file);
