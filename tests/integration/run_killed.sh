@@ -31,8 +31,18 @@ no_one_left() {
 	[ -z "$(left)" ]
 }
 
+# What they wait for tells a program that hangs from a disk that is slow.
+left_doing() {
+	for cmdline in $(left); do
+		for thread in "${cmdline%/cmdline}"/task/*; do
+			echo "$thread: $(cat "$thread/comm" "$thread/wchan" "$thread/syscall" 2>&1 | tr '\n' ' ')"
+		done
+	done
+}
+
+# The programs read all of their memory before they end: half of it lies on the disk.
 nothing_left() {
-	wait_for 10 no_one_left || fail "$1: processes are left: $(left)"
+	wait_for 60 no_one_left || fail "$1: processes are left: $(left_doing)"
 	wait_for 10 has_no_workers || fail "$1: the node still keeps the memory"
 	[ ! -e "$WORK/far.pages" ] || fail "$1: the file is left"
 	[ -z "$(litter)" ] || fail "$1: left in /dev/shm: $(litter)"
