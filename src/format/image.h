@@ -20,11 +20,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/bytes.h"
 #include "base/error.h"
 #include "format/le.h"
 
-#define IMAGE_MAGIC 0x4764506567616d49ull
+#define IMAGE_MAGIC 0x4764506567616d49ull	 /* "ImagePdG" */
+#define IMAGE_COMMIT_MAGIC 0x645074696d6d6f43ull /* "CommitPd" */
 #define IMAGE_VERSION 1
 #define IMAGE_BLOCK_BYTES 4096u
 #define IMAGE_PART_BYTES (1u << 20)
@@ -69,8 +69,8 @@ struct image_commit {
 	uint8_t region_id[IMAGE_ID_BYTES];
 	le64 generation; /* from 1 */
 	le64 saved_unix_ns;
-	le64 pages_packed; /* in the generation's packed area */
-	le32 reason;	   /* enum image_reason */
+	le64 pages_packed;   /* places of the generation's packed area that may be in use */
+	le32 reason;	     /* enum image_reason */
 	le32 table_checksum; /* CRC32C of the checksums of the table's blocks, one after another */
 	uint8_t zeros[IMAGE_BLOCK_BYTES - 64];
 };
@@ -115,9 +115,14 @@ void image_head_seal(struct image_head *head);
 void image_commit_seal(struct image_commit *commit);
 void image_table_block_seal(struct image_table_block *block);
 
+/* The table's checksum: begin with 0 and go on with each block, sealed, in their order. */
+uint32_t image_table_checksum(uint32_t sum, const struct image_table_block *block);
+
 /*
  * 0, or in words: -EBADMSG for a block that is damaged or none; -ENOTSUP for a newer version (its
- * own checksum is right); of a head also sizes that cannot be.
+ * own checksum is right); of a head also sizes that cannot be; -ENODATA for zeros where a commit
+ * record could be: none was written, or it was withdrawn. All that a record says lies in its first
+ * 64 bytes, so a write of it that was torn between sectors is either record, never a damaged one.
  */
 int image_head_check(const struct image_head *head, struct error *why);
 int image_commit_check(const struct image_commit *commit, const struct image_head *head,

@@ -36,7 +36,10 @@ struct disk {
 };
 
 struct disk_ops {
-	/* 0, or -errno when it cannot be begun: then the io stays the caller's. */
+	/*
+	 * 0, or -errno when it cannot be begun: then the io stays the caller's. At most
+	 * DISK_DEPTH_MAX at a time, -EAGAIN beyond.
+	 */
 	int (*submit)(struct disk *disk, struct disk_io *io);
 	/*
 	 * Waits until an io is done and returns it; NULL when none is on its way. The order is
@@ -44,17 +47,24 @@ struct disk_ops {
 	 * and the disk must not be written to again (their bytes are kept until it is closed).
 	 */
 	struct disk_io *(*wait)(struct disk *disk);
-	/* All writes that were returned are durable. None is on its way. 0 or -errno. */
+	/*
+	 * All writes that were returned are durable. None is on its way. After an error each write
+	 * since the sync before may be durable or lost for ever, whatever a later sync says.
+	 */
 	int (*sync)(struct disk *disk);
-	/* 0 or -errno; -EIO for an end of file. */
+	/* Multiples of 4096 as in a write. 0 or -errno; -EIO for an end of file. Has no limit. */
 	int (*read)(struct disk *disk, uint64_t offset, void *bytes, uint32_t byte_count);
-	void (*close)(struct disk *disk);
+	/*
+	 * 0, or -EBUSY when writes that timed out are still on their way: then their bytes must
+	 * stay where they are for the rest of the process, and the file stays locked.
+	 */
+	int (*close)(struct disk *disk);
 };
 
 struct disk_file_options {
-	uint64_t create_bytes;	/* 0: it exists; else it must not, and is written to its end */
-	uint32_t wait_ms_max;	/* for one write */
-	bool no_ring;		/* pread and pwrite only: the fallback, for its test */
+	uint64_t create_bytes; /* 0: it exists; else it must not, and is written to its end */
+	uint32_t wait_ms_max;  /* in which some write, or the sync, comes to its end */
+	bool no_ring;	       /* pread and pwrite only, without a limit: for the fallback's test */
 };
 
 /*

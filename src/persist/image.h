@@ -33,7 +33,10 @@ struct image_config {
 /* How many bytes of disk it takes. -EINVAL in words. */
 int image_bytes(const struct image_config *config, uint64_t *ret_bytes, struct error *why);
 
-/* Writes an empty image, generation 1 of zeros, to a disk of that size. Synced. */
+/*
+ * Writes an empty image, generation 1 of zeros, to a disk of that size. Synced; the head comes
+ * last, so that a disk on which this did not end has no image.
+ */
 int image_format(struct disk *disk, const struct image_config *config, struct error *why);
 
 /*
@@ -41,6 +44,9 @@ int image_format(struct disk *disk, const struct image_config *config, struct er
  * written: -ENOTSUP a newer format; -EXDEV another host's (`host_id` NULL: any); -EBADMSG damaged.
  * When the newest generation is damaged the one before is taken, if all its pages have their
  * checksums; *ret_loss says in words what is missing then, and is empty otherwise.
+ *
+ * It syncs before it believes a record: what an agent before wrote and did not sync could be read
+ * now and gone after a power cut, while pages of the generation before it are written over.
  */
 int image_open(struct disk *disk, const uint8_t host_id[IMAGE_ID_BYTES], struct image **ret_image,
 	       struct error *ret_loss, struct error *why);
@@ -56,9 +62,11 @@ const struct image_commit *image_commit_record(const struct image *image);
 uint32_t image_place(const struct image *image, uint64_t page);
 
 /*
- * The committed bytes of `page_count` pages from `page` on (at most 256), checked. -EBADMSG in
- * words that name the first page whose bytes are wrong; `to` is not to be used then.
+ * The committed bytes of `page_count` pages from `page` on, checked, to an address that is a
+ * multiple of a page's size. -EBADMSG in words that name the first page whose bytes are wrong;
+ * `to` is not to be used then.
  */
+#define IMAGE_READ_PAGES_MAX 256u
 int image_read(struct image *image, uint64_t page, uint32_t page_count, void *to,
 	       struct error *why);
 
@@ -69,22 +77,31 @@ enum image_way {
 
 /*
  * The page's bytes for the next generation. They are copied before it returns, and the checksum is
- * of the copy; zeros take no room. Waits when too much is on its way. An error is of the disk, and
- * may be of any page put since the last drain: the generation cannot be committed until
- * those pages were put again; image_put_failed() tells which.
+ * of the copy; zeros take no room. Waits when too much is on its way; the last pages may rest in a
+ * buffer until image_drain(). An error is of the disk, and may be of any page put before, or of
+ * this one: the generation cannot be committed until those pages were put again;
+ * image_put_failed() tells which. After -ETIMEDOUT the image is of no more use than to be read.
  */
 int image_put(struct image *image, uint64_t page, const void *bytes, enum image_way way);
 
 /* Waits until all that was put is written, not yet durable. 0 or -errno as above. */
 int image_drain(struct image *image);
 
-/* Takes the failed pages one at a time; false when there are no more. */
+/*
+ * The failed pages one at a time, in their order; false at their end. One that was not put again,
+ * or failed again, is told again in the next round. After a sync that failed they are all that were
+ * put since the last commit; a page that a commit took over from the packed area may be among them.
+ */
 bool image_put_failed(struct image *image, uint64_t *ret_page);
 
 /*
- * Commits the generation: all pages as they were put last, and those not put as they are committed.
- * Drains, syncs, writes the table, syncs, writes the record, syncs. On failure the generation
- * before it stays committed, and it may be tried again. -EBADMSG: failed pages were not put again.
+ * Commits the generation: all pages as they were put last, and those not put as they are committed;
+ * of these, packed ones are copied to a home first (I4). Drains, writes the table, syncs, writes
+ * the record, syncs. -EBADMSG: failed pages were not put again, or a packed one is damaged.
+ *
+ * On failure the generation before it stays committed here, and it may be tried again. A record
+ * whose write or sync failed may yet be on the disk: it is withdrawn before anything else is
+ * written, and the disk holds that generation, whole, until then.
  */
 int image_commit(struct image *image, enum image_reason reason, uint64_t saved_unix_ns,
 		 struct error *why);
@@ -95,7 +112,7 @@ uint64_t image_commit_bytes(const struct image *image);
 struct image_counters {
 	uint64_t pages_flushed, pages_packed, pages_zero;
 	uint64_t bytes_written; /* of pages and all else */
-	uint64_t write_ns;	/* in which writes were on their way: the rate */
+	uint64_t write_ns;	/* in which writes were on their way, if batches end in a drain */
 };
 const struct image_counters *image_counters(const struct image *image);
 
