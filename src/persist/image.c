@@ -22,20 +22,20 @@ static size_t take_part(size_t *at, size_t bytes)
 	return begin;
 }
 
-static uint32_t buffers_for(uint64_t page_count)
+static uint32_t clamp(uint64_t number, uint32_t min, uint32_t max)
 {
-	uint64_t count = page_count / IMAGE_BUFFER_PAGES;
-
-	if (count < IMAGE_BUFFERS_MIN)
-		return IMAGE_BUFFERS_MIN;
-	return count < IMAGE_BUFFERS_MAX ? (uint32_t)count : IMAGE_BUFFERS_MAX;
+	if (number < min)
+		return min;
+	return number < max ? (uint32_t)number : max;
 }
 
 int image_new(const struct image_head *head, const struct image_layout *layout,
 	      struct image **ret_image)
 {
 	uint64_t pages = layout->page_count;
-	uint32_t buffer_count = buffers_for(pages);
+	uint32_t buffer_pages = clamp(pages / IMAGE_BUFFERS_MIN, 1, IMAGE_BUFFER_PAGES);
+	uint32_t buffer_count =
+		clamp(pages / IMAGE_BUFFER_PAGES, IMAGE_BUFFERS_MIN, IMAGE_BUFFERS_MAX);
 	size_t bits_bytes = (pages + 63) / 64 * sizeof(uint64_t), bytes = 0;
 	size_t image_at = take_part(&bytes, sizeof(struct image));
 	size_t committed_at = take_part(&bytes, pages * sizeof(struct image_page));
@@ -43,7 +43,7 @@ int image_new(const struct image_head *head, const struct image_layout *layout,
 	size_t put_at = take_part(&bytes, bits_bytes);
 	size_t failed_at = take_part(&bytes, bits_bytes);
 	size_t page_at = take_part(&bytes, PAGE_BYTES);
-	size_t bounce_at = take_part(&bytes, (size_t)buffer_count * IMAGE_BUFFER_BYTES);
+	size_t bounce_at = take_part(&bytes, buffer_count * buffer_pages * PAGE_BYTES);
 	struct image *image;
 	void *memory;
 	int err = own_memory_map(bytes, &memory);
@@ -61,10 +61,11 @@ int image_new(const struct image_head *head, const struct image_layout *layout,
 	image->page = (uint8_t *)memory + page_at;
 	image->bounce = (uint8_t *)memory + bounce_at;
 	image->buffer_count = buffer_count;
+	image->buffer_pages = buffer_pages;
 	for (uint32_t i = buffer_count; i-- > 0;) {
 		struct image_buffer *buffer = &image->buffers[i];
 
-		buffer->bytes = image->bounce + (size_t)i * IMAGE_BUFFER_BYTES;
+		buffer->bytes = image->bounce + i * buffer_pages * PAGE_BYTES;
 		buffer->next_free = image->free;
 		image->free = buffer;
 	}

@@ -78,7 +78,7 @@ static int write_table(struct image *image, uint32_t *ret_checksum)
 		if (!buffer)
 			break;
 		blocks = (struct image_table_block *)buffer->bytes;
-		for (; count < IMAGE_BUFFER_PAGES && index < image->layout.table_blocks; count++) {
+		for (; count < image->buffer_pages && index < image->layout.table_blocks; count++) {
 			fill_block(image, index++, &blocks[count]);
 			checksum = image_table_checksum(checksum, &blocks[count]);
 		}

@@ -13,7 +13,6 @@
 #include "persist/image_state.h"
 
 #define TIME_TEXT_BYTES 32
-#define CHUNK_BLOCKS IMAGE_READ_PAGES_MAX
 
 /* One of the two record blocks. */
 struct record {
@@ -89,6 +88,16 @@ static void read_record(struct disk *disk, const struct image_head *head, unsign
 	ret_record->commit = commit;
 }
 
+/* The next so many of what is left are read at once, to where the buffers are. */
+static uint32_t chunk_of(const struct image *image, uint64_t left)
+{
+	uint32_t most = image->buffer_count * image->buffer_pages;
+
+	if (most > IMAGE_READ_PAGES_MAX)
+		most = IMAGE_READ_PAGES_MAX;
+	return left < most ? (uint32_t)left : most;
+}
+
 static int take_entries(struct image *image, const struct image_table_block *block, uint64_t index)
 {
 	uint64_t page = index * IMAGE_TABLE_ENTRIES;
@@ -117,8 +126,7 @@ static int load(struct image *image, const struct record *record, struct error *
 	image->commit = record->commit;
 	image->packed_count = 0;
 	while (index < layout->table_blocks) {
-		uint64_t left = layout->table_blocks - index;
-		uint32_t count = left < CHUNK_BLOCKS ? (uint32_t)left : CHUNK_BLOCKS;
+		uint32_t count = chunk_of(image, layout->table_blocks - index);
 		int err = image->disk->ops->read(
 			image->disk, layout->table[generation % 2] + index * IMAGE_BLOCK_BYTES,
 			blocks, count * IMAGE_BLOCK_BYTES);
@@ -151,9 +159,7 @@ static int check_all_pages(struct image *image, struct error *why)
 	uint64_t page = 0;
 
 	while (page < image->layout.page_count) {
-		uint64_t left = image->layout.page_count - page;
-		uint32_t count =
-			left < IMAGE_READ_PAGES_MAX ? (uint32_t)left : IMAGE_READ_PAGES_MAX;
+		uint32_t count = chunk_of(image, image->layout.page_count - page);
 		int err = image_read(image, page, count, image->bounce, why);
 
 		if (err)

@@ -17,8 +17,7 @@
 #define IMAGE_BUFFER_BYTES (256u << 10) /* a write of it goes at the rate of a sequence */
 #define IMAGE_BUFFER_PAGES (IMAGE_BUFFER_BYTES / IMAGE_BLOCK_BYTES)
 #define IMAGE_BUFFERS_MAX 32u
-/* A small region has fewer; together they hold as much as is read at once. */
-#define IMAGE_BUFFERS_MIN (IMAGE_READ_PAGES_MAX / IMAGE_BUFFER_PAGES)
+#define IMAGE_BUFFERS_MIN 4u /* of a small region; together they are not larger than it */
 
 /* An entry of a table, in memory. */
 struct image_page {
@@ -51,9 +50,10 @@ struct image {
 	uint64_t failed_next;	   /* where image_put_failed() goes on */
 	uint64_t packed_count;	   /* committed pages that lie in the packed area */
 	uint64_t packed_used;	   /* places of the packed area of the generation being made */
-	uint8_t *bounce;	   /* the buffers' bytes, one after another; a place to read to */
+	uint8_t *bounce;	   /* the buffers' bytes, one after another */
 	uint8_t *page;		   /* one page, to read to while buffers are in use */
 	uint32_t buffer_count;
+	uint32_t buffer_pages; /* of one buffer */
 	uint32_t on_their_way;
 	uint64_t busy_since_ns;
 	struct image_buffer *free;

@@ -270,7 +270,7 @@ static int put_bytes(struct image *image, uint64_t page, const void *bytes, enum
 	} else {
 		image->counters.pages_flushed++;
 	}
-	if (image->filling->page_count == IMAGE_BUFFER_PAGES)
+	if (image->filling->page_count == image->buffer_pages)
 		send_filling(image);
 	return 0;
 }
