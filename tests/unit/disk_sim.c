@@ -96,14 +96,11 @@ static int end_write(struct disk_sim *sim, struct sim_write *write)
 {
 	int result = 0;
 
-	if (sim->power_off)
-		return -EIO;
 	if (chance(sim, sim->timeouts))
 		sim->timed_out = true;
-	if (sim->timed_out) {
-		write->late = true;
-		return -ETIMEDOUT;
-	}
+	write->late = sim->power_off || sim->timed_out;
+	if (write->late)
+		return sim->power_off ? -EIO : -ETIMEDOUT;
 	if (memcmp(write->bytes, write->io->bytes, write->byte_count) != 0)
 		abuse(sim, "bytes changed while they were written");
 	if (chance(sim, sim->write_errors)) {
@@ -209,6 +206,11 @@ void disk_sim_cut(struct disk_sim *sim)
 {
 	land_some(sim, false);
 	forget_cached(sim);
+	disk_sim_revive(sim);
+}
+
+void disk_sim_revive(struct disk_sim *sim)
+{
 	sim->power_off = false;
 	sim->timed_out = false;
 	sim->calls_until_off = 0;

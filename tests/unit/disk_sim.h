@@ -28,7 +28,7 @@ struct sim_write {
 	uint64_t offset;
 	uint32_t byte_count;
 	struct disk_io *io; /* NULL: it was returned */
-	bool late;	    /* it timed out, and may land until the disk is closed */
+	bool late;	    /* nobody waits for it: it may land until the disk is closed */
 	uint8_t *bytes;	    /* as they were when it was submitted */
 	uint8_t *before;    /* while a crash is tried: what was durable there */
 };
@@ -41,7 +41,7 @@ struct disk_sim {
 	uint32_t write_count;
 	uint32_t order[SIM_WRITES_MAX]; /* of the crash that is tried */
 	bool timed_out;
-	bool power_off;
+	bool power_off; /* or the program was killed: no more calls are served */
 	uint32_t calls_until_off; /* 0: the power stays */
 	/* Of 10,000 calls so many fail. */
 	uint32_t submit_errors, write_errors, sync_errors, read_errors, timeouts;
@@ -62,7 +62,10 @@ void disk_sim_calm(struct disk_sim *sim);
 /* The power fails for good: what is durable now is what the disk has when it is opened again. */
 void disk_sim_cut(struct disk_sim *sim);
 
-/* The same for a moment: between the two calls the view shows one of the possible states. */
+/* Not the power failed but the program: what was written is read, synced or not. */
+void disk_sim_revive(struct disk_sim *sim);
+
+/* As a cut, but for a moment: between the two calls the view shows one of the possible states. */
 void disk_sim_try_crash(struct disk_sim *sim);
 void disk_sim_undo_crash(struct disk_sim *sim);
 

@@ -38,6 +38,7 @@ struct run {
 	struct image *image;
 	uint64_t page_count;
 	uint64_t generation; /* committed */
+	bool kill;	     /* it is the program that ends, not the power */
 	bool attempted;	     /* the next one may be on the disk, as `attempt` */
 	uint8_t *committed, *attempt, *making;
 	uint8_t *read; /* page-aligned, for the largest read */
@@ -191,11 +192,13 @@ static void open_again(struct run *run)
 
 static void close_and_open(struct run *run)
 {
-	bool cut = run->sim->power_off;
+	bool over = run->sim->power_off;
 
 	image_close(run->image);
 	run->image = NULL;
-	if (cut) {
+	if (over && run->kill) {
+		disk_sim_revive(run->sim);
+	} else if (over) {
 		disk_sim_cut(run->sim);
 		run->cuts++;
 		check_state(run);
@@ -329,6 +332,7 @@ static void step(struct run *run)
 		break;
 	case 4:
 		run->sim->calls_until_off = 1 + (uint32_t)random_below(&run->random, 40);
+		run->kill = random_below(&run->random, 2);
 		break;
 	case 5:
 		close_and_open(run);
