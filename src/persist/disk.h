@@ -26,7 +26,7 @@ struct disk_io {
 	uint64_t offset; /* a multiple of 4096, like byte_count and the address of bytes */
 	const void *bytes;
 	uint32_t byte_count;
-	int result; /* 0 or -errno when it is done; -EIO of a write that was short */
+	int result;	      /* 0 or -errno when it is done; -EIO of a write that was short */
 	struct disk_io *next; /* the disk's, while it is on its way */
 };
 

@@ -10,7 +10,7 @@
 #include "base/own_memory.h"
 #include "persist/image_state.h"
 
-_Static_assert(IMAGE_READ_PAGES_MAX * IMAGE_BLOCK_BYTES <= DISK_IO_BYTES_MAX, "one read");
+_Static_assert(DISK_IO_BYTES_MAX / IMAGE_BLOCK_BYTES >= IMAGE_READ_PAGES_MAX, "one read");
 _Static_assert(IMAGE_BUFFERS_MAX <= DISK_DEPTH_MAX, "all buffers may be on their way");
 
 /* A part of the mapping; *at moves behind it, to a page's begin. */
@@ -181,8 +181,7 @@ static int read_run(struct image *image, uint64_t page, uint32_t run, uint8_t *t
 	return 0;
 }
 
-int image_read(struct image *image, uint64_t page, uint32_t page_count, void *to,
-	       struct error *why)
+int image_read(struct image *image, uint64_t page, uint32_t page_count, void *to, struct error *why)
 {
 	uint8_t *at = to;
 

@@ -33,8 +33,7 @@ static int copy_packed(struct image *image, struct error *why)
 		err = image_read(image, page, 1, image->page, &reason);
 		if (err) {
 			image_fail_page(image, page);
-			return error_set(why, err,
-					 "generation %" PRIu64 " cannot be committed: %s",
+			return error_set(why, err, "generation %" PRIu64 " cannot be committed: %s",
 					 image_next(image), reason.text);
 		}
 		err = image_put(image, page, image->page, IMAGE_FLUSH);
@@ -59,8 +58,8 @@ static void fill_block(const struct image *image, uint64_t index, struct image_t
 	for (uint32_t i = 0; i < IMAGE_TABLE_ENTRIES && page < image->layout.page_count; i++) {
 		struct image_page entry = entry_of(image, page++);
 
-		block->entries[i] = (struct image_entry){ le32_of(entry.place),
-							  le32_of(entry.checksum) };
+		block->entries[i] =
+			(struct image_entry){ le32_of(entry.place), le32_of(entry.checksum) };
 	}
 	image_table_block_seal(block);
 }

@@ -120,7 +120,6 @@ int image_format(struct disk *disk, const struct image_config *config, struct er
 			own_memory_unmap(memory, CHUNK_BLOCKS * IMAGE_BLOCK_BYTES);
 	}
 	if (err)
-		return error_set(why, err, "the empty image cannot be written: %s",
-				 strerror(-err));
+		return error_set(why, err, "the empty image cannot be written: %s", strerror(-err));
 	return 0;
 }

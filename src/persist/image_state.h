@@ -47,11 +47,11 @@ struct image {
 	uint64_t *put;		   /* a bit a page: since the last commit */
 	uint64_t *failed;	   /* a bit a page: its bytes are not on the disk */
 	uint64_t failed_count;
-	uint64_t failed_next;	   /* where image_put_failed() goes on */
-	uint64_t packed_count;	   /* committed pages that lie in the packed area */
-	uint64_t packed_used;	   /* places of the packed area of the generation being made */
-	uint8_t *bounce;	   /* the buffers' bytes, one after another */
-	uint8_t *page;		   /* one page, to read to while buffers are in use */
+	uint64_t failed_next;  /* where image_put_failed() goes on */
+	uint64_t packed_count; /* committed pages that lie in the packed area */
+	uint64_t packed_used;  /* places of the packed area of the generation being made */
+	uint8_t *bounce;       /* the buffers' bytes, one after another */
+	uint8_t *page;	       /* one page, to read to while buffers are in use */
 	uint32_t buffer_count;
 	uint32_t buffer_pages; /* of one buffer */
 	uint32_t on_their_way;

@@ -41,7 +41,7 @@ struct disk_sim {
 	uint32_t write_count;
 	uint32_t order[SIM_WRITES_MAX]; /* of the crash that is tried */
 	bool timed_out;
-	bool power_off; /* or the program was killed: no more calls are served */
+	bool power_off;		  /* or the program was killed: no more calls are served */
 	uint32_t calls_until_off; /* 0: the power stays */
 	/* Of 10,000 calls so many fail. */
 	uint32_t submit_errors, write_errors, sync_errors, read_errors, timeouts;

@@ -27,7 +27,7 @@ static struct image_config config = {
 
 static struct disk_sim *sim;
 static struct image_layout layout;
-static uint8_t *page; /* the one that is put */
+static uint8_t *page;  /* the one that is put */
 static uint8_t *pages; /* those that are read */
 static struct error loss, why;
 
@@ -59,8 +59,8 @@ static inline struct image *reopen(struct image *image)
 
 static inline void set_up(void)
 {
-	ck_assert_int_eq(
-		image_layout_of(config.region_bytes, config.packed_pages, &layout, &why), 0);
+	ck_assert_int_eq(image_layout_of(config.region_bytes, config.packed_pages, &layout, &why),
+			 0);
 	sim = disk_sim_new(layout.bytes, 1);
 	page = aligned_alloc(PAGE_BYTES, PAGE_BYTES);
 	pages = aligned_alloc(PAGE_BYTES, IMAGE_READ_PAGES_MAX * PAGE_BYTES);

@@ -401,8 +401,8 @@ static void work(struct run *run, uint64_t seed, bool errors, enum sim_lie lie)
 	struct image_layout layout;
 
 	run_new(run, seed, &config);
-	ck_assert_int_eq(
-		image_layout_of(config.region_bytes, config.packed_pages, &layout, NULL), 0);
+	ck_assert_int_eq(image_layout_of(config.region_bytes, config.packed_pages, &layout, NULL),
+			 0);
 	run->sim->one_from = layout.home[1];
 	run->sim->one_to = layout.home[0];
 	run->sim->one_bytes = config.region_bytes;

@@ -65,8 +65,8 @@ static void make_blocks(void)
 	blocks.commit.reason = le32_of(IMAGE_POWER);
 	blocks.commit.table_checksum = le32_of(sum);
 	image_commit_seal(&blocks.commit);
-	ck_assert_int_eq(
-		image_layout_of(GOLDEN_PAGES * PAGE_BYTES, GOLDEN_PACKED, &layout, &why), 0);
+	ck_assert_int_eq(image_layout_of(GOLDEN_PAGES * PAGE_BYTES, GOLDEN_PACKED, &layout, &why),
+			 0);
 }
 
 static int table_check(uint32_t index)
@@ -234,12 +234,10 @@ START_TEST(test_parts_do_not_meet)
 {
 	static const struct {
 		uint64_t pages, packed;
-	} rows[] = { { 1, 1 },
-		     { 510, 511 },
-		     { 511, 1 },
-		     { 768, 100 },
-		     { 1 << 20, 1 << 18 },
-		     { IMAGE_PAGES_MAX, IMAGE_PACKED_PAGES_MAX } };
+	} rows[] = {
+		{ 1, 1 },     { 510, 511 },	    { 511, 1 },
+		{ 768, 100 }, { 1 << 20, 1 << 18 }, { IMAGE_PAGES_MAX, IMAGE_PACKED_PAGES_MAX }
+	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		uint64_t bytes = rows[i].pages * PAGE_BYTES, last = rows[i].pages - 1;

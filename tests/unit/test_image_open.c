@@ -11,7 +11,8 @@ START_TEST(a_damaged_table_gives_the_generation_before_loudly)
 	damage(layout.table[1] + IMAGE_BLOCK_BYTES + 100);
 	image = open_image();
 	ck_assert_ptr_nonnull(strstr(loss.text, "block 1 of the table of generation 3"));
-	ck_assert_ptr_nonnull(strstr(loss.text, "generation 2 of 1970-01-01 00:00:00 UTC is taken"));
+	ck_assert_ptr_nonnull(
+		strstr(loss.text, "generation 2 of 1970-01-01 00:00:00 UTC is taken"));
 	ck_assert_uint_eq(image_generation(image), 2);
 	expect_all(image, 1000);
 	image = reopen(image); /* nothing was written: as before */
