@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/own_memory.h"
 #include "persist/disk_file.h"
 
 /* A write that is still not whole after so many pieces is an error of the file system. */
@@ -319,7 +319,7 @@ static int file_close(struct disk *disk)
 	if (file->ring_used && !close_ring(file))
 		return -EBUSY;
 	close(file->fd);
-	free(file);
+	own_memory_unmap(file, sizeof(*file));
 	return 0;
 }
 
@@ -348,10 +348,13 @@ static bool open_ring(struct disk_file *file)
 int disk_file_new(int fd, uint64_t bytes, const struct disk_file_options *options,
 		  struct disk_file **ret_file)
 {
-	struct disk_file *file = calloc(1, sizeof(*file));
+	struct disk_file *file;
+	void *memory;
+	int err = own_memory_map(sizeof(*file), &memory);
 
-	if (!file)
-		return -ENOMEM;
+	if (err)
+		return err;
+	file = memory;
 	file->base = (struct disk){ .ops = &file_ops, .bytes = bytes };
 	file->fd = fd;
 	file->wait_ms_max = options->wait_ms_max;
