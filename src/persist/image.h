@@ -35,7 +35,7 @@ int image_bytes(const struct image_config *config, uint64_t *ret_bytes, struct e
 
 /*
  * Writes an empty image, generation 1 of zeros, to a disk of that size. Synced; the head comes
- * last, so that a disk on which this did not end has no image.
+ * last, so that a disk on which this did not end has no image, or this one whole.
  */
 int image_format(struct disk *disk, const struct image_config *config, struct error *why);
 
