@@ -59,6 +59,27 @@ int uffd_open(struct uffd *ret_uffd, struct error *why)
 	return 0;
 }
 
+int uffd_open_shared(struct uffd *ret_uffd, struct error *why)
+{
+	const uint64_t features = UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+				  UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
+				  UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP |
+				  UFFD_FEATURE_EVENT_REMOVE;
+	int err = open_with(features, &ret_uffd->fd);
+
+	if (err == -EINVAL)
+		return error_set(why, -ENOTSUP,
+				 "this kernel cannot write-protect shared memory by userfaultfd; "
+				 "Linux 5.19 and newer can");
+	if (err)
+		return error_set(why, err, "userfaultfd: %s; run as root or with CAP_SYS_PTRACE",
+				 strerror(-err));
+	ret_uffd->can_move = false;
+	ret_uffd->can_poison = false;
+	ret_uffd->can_fork = true;
+	return 0;
+}
+
 int uffd_register(const struct uffd *uffd, void *start, size_t bytes)
 {
 	struct uffdio_register range = {
@@ -76,6 +97,16 @@ void uffd_wait(const struct uffd *uffd, int limit_ms)
 	poll(&fd, 1, limit_ms);
 }
 
+static void take_fault(const struct uffd_msg *message, struct uffd_message *ret_message)
+{
+	ret_message->event = message->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP
+				     ? UFFD_WRITE_PROTECTED
+				     : UFFD_FAULT;
+	ret_message->address = message->arg.pagefault.address & ~(PAGE_BYTES - 1);
+	ret_message->write = message->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE;
+	ret_message->thread = (int32_t)message->arg.pagefault.feat.ptid;
+}
+
 int uffd_read(const struct uffd *uffd, struct uffd_message *ret_message)
 {
 	struct uffd_msg message;
@@ -84,18 +115,26 @@ int uffd_read(const struct uffd *uffd, struct uffd_message *ret_message)
 	if (n != sizeof(message))
 		return n < 0 ? -errno : -EIO;
 	*ret_message = (struct uffd_message){ .event = UFFD_OTHER };
-	if (message.event == UFFD_EVENT_FORK) {
+	switch (message.event) {
+	case UFFD_EVENT_PAGEFAULT:
+		take_fault(&message, ret_message);
+		break;
+	case UFFD_EVENT_FORK:
 		ret_message->event = UFFD_FORKED;
 		ret_message->child_fd = (int)message.arg.fork.ufd;
+		break;
+	case UFFD_EVENT_REMAP:
+		ret_message->event = UFFD_MOVED;
+		ret_message->address = message.arg.remap.from;
+		ret_message->to = message.arg.remap.to;
+		ret_message->bytes = message.arg.remap.len;
+		break;
+	case UFFD_EVENT_REMOVE:
+		ret_message->event = UFFD_REMOVED;
+		ret_message->address = message.arg.remove.start;
+		ret_message->bytes = message.arg.remove.end - message.arg.remove.start;
+		break;
 	}
-	if (message.event != UFFD_EVENT_PAGEFAULT)
-		return 0;
-	ret_message->event = message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP
-				     ? UFFD_WRITE_PROTECTED
-				     : UFFD_FAULT;
-	ret_message->address = message.arg.pagefault.address & ~(PAGE_BYTES - 1);
-	ret_message->write = message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE;
-	ret_message->thread = (int32_t)message.arg.pagefault.feat.ptid;
 	return 0;
 }
 
@@ -118,6 +157,18 @@ int uffd_copy(const struct uffd *uffd, void *to, const void *source)
 	size_t copied;
 
 	return uffd_copy_run(uffd, to, source, PAGE_BYTES, &copied);
+}
+
+int uffd_copy_protected(const struct uffd *uffd, uintptr_t to, const void *source)
+{
+	struct uffdio_copy copy = {
+		.dst = to,
+		.src = (uintptr_t)source,
+		.len = PAGE_BYTES,
+		.mode = UFFDIO_COPY_MODE_WP,
+	};
+
+	return ioctl(uffd->fd, UFFDIO_COPY, &copy) ? -errno : 0;
 }
 
 static bool is_present(const char *page)
@@ -160,14 +211,20 @@ int uffd_move(const struct uffd *uffd, void *to, void *from, size_t bytes, size_
 	return *ret_moved == bytes ? 0 : -EAGAIN;
 }
 
-int uffd_write_protect(const struct uffd *uffd, void *page, bool protect)
+int uffd_write_protect_range(const struct uffd *uffd, uintptr_t start, uint64_t bytes,
+			     bool protect)
 {
 	struct uffdio_writeprotect range = {
-		.range = { .start = (uintptr_t)page, .len = PAGE_BYTES },
+		.range = { .start = start, .len = bytes },
 		.mode = protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
 	};
 
 	return ioctl(uffd->fd, UFFDIO_WRITEPROTECT, &range) ? -errno : 0;
+}
+
+int uffd_write_protect(const struct uffd *uffd, void *page, bool protect)
+{
+	return uffd_write_protect_range(uffd, (uintptr_t)page, PAGE_BYTES, protect);
 }
 
 int uffd_wake(const struct uffd *uffd, void *page)

@@ -17,10 +17,10 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/units.h"
 #include "fabric/address.h"
 #include "node/guest.h"
-#include "node/log.h"
 #include "node/session.h"
 
 #define EVENTS_AT_ONCE 32
@@ -54,7 +54,7 @@ static int watch(struct keeper *keeper, int fd, enum event_kind kind, uint64_t n
 static void drop_guest(struct keeper *keeper, unsigned index, const char *reason)
 {
 	if (reason)
-		node_log("client %s refused: %s", keeper->guests[index]->peer, reason);
+		log_line("client %s refused: %s", keeper->guests[index]->peer, reason);
 	/* A connection that was handed to a worker stays open there, and so watched here. */
 	epoll_ctl(keeper->epoll, EPOLL_CTL_DEL, keeper->guests[index]->fd, NULL);
 	guest_free(keeper->guests[index]);
@@ -94,7 +94,7 @@ static void welcome_session(struct keeper *keeper, struct session *session)
 {
 	char text[UNITS_TEXT_BYTES];
 
-	node_log("client %s admitted: session %" PRIu64 ", quota %s", session->peer,
+	log_line("client %s admitted: session %" PRIu64 ", quota %s", session->peer,
 		 session->number, format_size(session_quota(&keeper->table), text));
 	/* A worker that cannot be watched is ended; its end is seen by the next that begins. */
 	if (watch(keeper, session->socket, EVENT_WORKER, session->number) ||
@@ -288,7 +288,7 @@ static void say_ready(const struct keeper *keeper)
 	getsockname(keeper->listening, (struct sockaddr *)&address, &bytes);
 	getnameinfo((struct sockaddr *)&address, bytes, host, sizeof(host), port, sizeof(port),
 		    NI_NUMERICHOST | NI_NUMERICSERV);
-	node_log(strchr(host, ':') ? "listening on [%s]:%s, lending %s"
+	log_line(strchr(host, ':') ? "listening on [%s]:%s, lending %s"
 				   : "listening on %s:%s, lending %s",
 		 host, port, format_size(keeper->table.options->memory_bytes, text));
 }
@@ -348,12 +348,13 @@ int node_run(const struct node_options *options, struct error *why)
 	keeper = (struct keeper){
 		.table.options = options, .epoll = -1, .listening = -1, .signals = -1
 	};
+	log_begin("perdure node");
 	ret = begin(&keeper, why);
 	if (!ret) {
 		say_ready(&keeper);
 		loop(&keeper);
 		stop(&keeper);
-		node_log("stopped");
+		log_line("stopped");
 		if (options->pid_file)
 			unlink(options->pid_file);
 	}

@@ -18,7 +18,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/units.h"
-#include "node/log.h"
+#include "base/log.h"
 #include "node/worker.h"
 
 #define KEEPER_FD 3 /* of a worker: the first behind the standard streams, the rest are closed */
@@ -153,7 +153,7 @@ static void take_want(struct session_table *table, struct session *session, uint
 	answer.bytes = granted;
 	snprintf(answer.words, sizeof(answer.words), "%.*s", WIRE_WORDS_BYTES - 1, why.text);
 	if (answer.result)
-		node_log("client %s refused: %s", session->peer, why.text);
+		log_line("client %s refused: %s", session->peer, why.text);
 	table->granted_bytes += granted - session->granted_bytes;
 	session->granted_bytes = granted;
 	assert(table->granted_bytes <= table->options->memory_bytes);
@@ -192,9 +192,9 @@ void session_end(struct session_table *table, struct session *session)
 
 	waitpid(session->pid, &status, 0);
 	if (WIFSIGNALED(status))
-		node_log("client %s: its worker was ended by signal %d", session->peer,
+		log_line("client %s: its worker was ended by signal %d", session->peer,
 			 WTERMSIG(status));
-	node_log("client %s gone: session %" PRIu64 ", %s freed", session->peer, session->number,
+	log_line("client %s gone: session %" PRIu64 ", %s freed", session->peer, session->number,
 		 format_size(session->granted_bytes, text));
 	table->granted_bytes -= session->granted_bytes;
 	for (unsigned i = 0; i < NODE_SESSIONS_MAX; i++) {

@@ -16,7 +16,7 @@
 
 #include "base/bytes.h"
 #include "fabric/address.h"
-#include "node/log.h"
+#include "base/log.h"
 #include "node/task.h"
 #include "node/worker_fabric.h"
 #include "node/worker_lines.h"
@@ -51,7 +51,7 @@ static int watch(struct worker *worker, int fd, unsigned event)
 static void drop_peer(struct worker *worker, unsigned index, const char *reason)
 {
 	if (reason)
-		node_log("client %s dropped: %s", worker->peers[index]->name, reason);
+		log_line("client %s dropped: %s", worker->peers[index]->name, reason);
 	worker_peer_free(worker->peers[index]);
 	worker->peers[index] = NULL;
 	worker->peer_count--;
@@ -153,7 +153,7 @@ static void open_fabric(struct worker *worker, const struct worker_peer *peer, u
 
 	own_host(peer->fd, host, sizeof(host));
 	if (worker_fabric_open(&worker->fabric, wanted, host, &worker->lent, &why))
-		node_log("client %s: %s", peer->name, why.text);
+		log_line("client %s: %s", peer->name, why.text);
 	tcp = worker->fabric.targets[FABRIC_TCP];
 	if (!tcp || worker->tcp_fd >= 0)
 		return;
@@ -203,7 +203,7 @@ static void take_connection(struct worker *worker, const struct task *task, int 
 	while (index < end && worker->peers[index])
 		index++;
 	if (index == end) {
-		node_log("client %s dropped: its session has %d connections%s already", peer->name,
+		log_line("client %s dropped: its session has %d connections%s already", peer->name,
 			 lines ? NODE_LINES_CONNECTIONS_MAX : NODE_CONNECTIONS_MAX,
 			 lines ? " for lines" : "");
 		worker_peer_free(peer);
@@ -379,7 +379,7 @@ void worker_run(const struct worker_options *options)
 	if (!ret)
 		ret = watch(&worker, options->keeper, EVENT_KEEPER);
 	if (ret) {
-		node_log("session %llu: cannot begin: %s", (unsigned long long)options->session,
+		log_line("session %llu: cannot begin: %s", (unsigned long long)options->session,
 			 strerror(-ret));
 		_exit(1);
 	}

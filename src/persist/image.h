@@ -109,6 +109,13 @@ int image_commit(struct image *image, enum image_reason reason, uint64_t saved_u
 /* What a commit writes besides the pages. */
 uint64_t image_commit_bytes(const struct image *image);
 
+/*
+ * Writes so many bytes in one sequence, to where the next generation may have them, to measure the
+ * disk: *ret_ns is how long it took, with a sync. Only what was not put yet; 0 or -errno; -EAGAIN
+ * when the packed area has no such room.
+ */
+int image_probe(struct image *image, uint64_t bytes, uint64_t *ret_ns);
+
 struct image_counters {
 	uint64_t pages_flushed, pages_packed, pages_zero;
 	uint64_t bytes_written; /* of pages and all else */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "node/log.h"
+#include "base/log.h"
 
 #include <stdarg.h>
 #include <stdbool.h>
@@ -9,6 +9,8 @@
 #include "base/clock.h"
 
 #define LINE_BYTES_MAX 512
+
+static const char *prefix = "perdure";
 
 static struct {
 	uint64_t second;
@@ -35,17 +37,21 @@ static bool may_log(unsigned *ret_left_out)
 	return true;
 }
 
-/* One write a line: the lines of the node's processes do not mix. */
+/* One write a line: the lines of a program's processes do not mix. */
 static void put_line(const char *line, int bytes)
 {
 	ssize_t ret = write(STDERR_FILENO, line, (size_t)bytes);
 
-	(void)ret; /* a log that cannot be written is no reason to stop lending memory */
+	(void)ret; /* a log that cannot be written is no reason to stop working */
 }
 
-void node_log(const char *format, ...)
+void log_begin(const char *program)
 {
-	static const char prefix[] = "perdure node: ";
+	prefix = program;
+}
+
+void log_line(const char *format, ...)
+{
 	char line[LINE_BYTES_MAX];
 	unsigned left_out;
 	va_list list;
@@ -54,10 +60,10 @@ void node_log(const char *format, ...)
 	if (!may_log(&left_out))
 		return;
 	if (left_out) {
-		bytes = snprintf(line, sizeof(line), "%s%u lines left out\n", prefix, left_out);
+		bytes = snprintf(line, sizeof(line), "%s: %u lines left out\n", prefix, left_out);
 		put_line(line, bytes);
 	}
-	bytes = snprintf(line, sizeof(line), "%s", prefix);
+	bytes = snprintf(line, sizeof(line), "%s: ", prefix);
 	va_start(list, format);
 	bytes += vsnprintf(line + bytes, sizeof(line) - (size_t)bytes - 1, format, list);
 	va_end(list);

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef AGENT_AGENT_STATE_H
+#define AGENT_AGENT_STATE_H
+
+/* What the files of the agent share; all of it is the main thread's. */
+
+#include <jansson.h>
+#include <pthread.h>
+
+#include "agent/agent.h"
+#include "format/agent.h"
+#include "persist/button.h"
+#include "persist/mover.h"
+#include "persist/ups.h"
+#include "policy/budget.h"
+#include "policy/power.h"
+
+#define AGENT_CLIENTS_MAX 256 /* connections; each further one waits to be accepted */
+
+struct agent_client {
+	int fd; /* -1: a free place */
+	pid_t pid;
+	uid_t uid;
+	bool awaits_save;
+	bool awaits_create;
+};
+
+struct agent_region {
+	struct region *region; /* NULL: a free place */
+	int watch;	       /* inotify's number of its file; -1: none */
+	bool named;	       /* its file has its name */
+	bool foreign;	       /* as it was told to the mover */
+	uint64_t foreign_ns;   /* when somebody not tracked was there last */
+	bool armed;
+	struct error why_not;
+};
+
+/* A region being made, in a thread of its own: writing its image takes its time. */
+struct agent_making {
+	bool under_way;
+	_Atomic bool ended;
+	pthread_t thread;
+	struct agent *agent;
+	char name[AGENT_NAME_BYTES];
+	uint64_t bytes;
+	uid_t owner;
+	struct region *region;
+	int result;
+	struct error why;
+};
+
+struct agent {
+	const struct agent_options *options;
+	struct region_place place;
+	int lock_fd; /* of the images' folder: one agent at a time */
+	int listen_fd;
+	int signal_fd;
+	int bell_fd; /* the mover's, and a making's end */
+	int inotify_fd;
+	int pulse_fd;
+	struct agent_pulse *pulse;
+	struct ups *ups; /* NULL: none */
+	struct ups_view view;
+	struct button button;
+	struct watcher *watcher;
+	struct mover *mover;
+	struct agent_client clients[AGENT_CLIENTS_MAX];
+	struct agent_region regions[AGENT_REGIONS_MAX];
+	struct agent_making making;
+
+	struct power power;
+	struct budget_terms terms;
+	struct budget budget;
+	struct mover_counters moved;
+	bool ending; /* told to end: after the save */
+	bool saving;
+	bool rehearsing;
+	enum image_reason save_reason;
+	uint64_t predicted_ns; /* of the save under way */
+	bool saved_once;
+	struct mover_save last_save;
+	uint64_t last_predicted_ns;
+	uint64_t last_saved_unix_ns;
+	uint64_t chores_ns; /* when what is done each second was done last */
+};
+
+/* ---- regions.c ---- */
+
+/* Opens all whose images are there. What cannot be served is said in the log and shown. */
+int agent_open_regions(struct agent *agent, struct error *why);
+void agent_close_regions(struct agent *agent);
+struct agent_region *agent_find(struct agent *agent, const char *name);
+uint32_t agent_slot(const struct agent *agent, const struct agent_region *region);
+/* Begins to make one; the client is answered at its end. */
+int agent_begin_create(struct agent *agent, const struct agent_request *request, uid_t owner,
+		       struct error *why);
+/* After the bell: regions that are restored get their names, one that was made is taken in. */
+void agent_settle_regions(struct agent *agent);
+int agent_destroy_region(struct agent *agent, struct agent_region *region, struct error *why);
+
+/* ---- foreign.c ---- */
+
+/* Hears of everybody who opens or changes the region's file by its name. */
+int agent_watch_file(struct agent *agent, struct agent_region *region, const char *path);
+void agent_hear_files(struct agent *agent);
+/* Looks who has regions' files open, if somebody may; each second. */
+void agent_look_for_foreigners(struct agent *agent);
+
+/* ---- armed.c ---- */
+
+/* What the battery pays for, and which regions are armed; each second, and after what changes it.
+ */
+void agent_weigh(struct agent *agent);
+uint64_t agent_save_bytes(const struct agent *agent);
+
+/* ---- saves.c ---- */
+
+/* One event of power: what it asks for is done. */
+void agent_power(struct agent *agent, enum power_event_kind kind);
+/* 0 if a save that somebody asked for began, or one is under way. */
+int agent_ask_save(struct agent *agent, bool rehearse, struct error *why);
+void agent_settle_save(struct agent *agent);
+bool agent_may_end(const struct agent *agent);
+
+/* ---- clients.c ---- */
+
+int agent_listen(struct agent *agent, struct error *why);
+void agent_accept(struct agent *agent);
+void agent_hear(struct agent *agent, struct agent_client *client);
+void agent_answer_save(struct agent *agent);
+void agent_answer_create(struct agent *agent, int result, const struct error *why);
+
+/* ---- status.c ---- */
+
+json_t *agent_status_json(const struct agent *agent);
+json_t *agent_save_json(const struct agent *agent);
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writers that are not tracked. Tracked ones get the region's file from the agent; whoever opens it
+ * by its name is heard by inotify, and from then on the region counts as a whole, until nobody but
+ * tracked writers has it: open, mapped, or as the file of a loop device.
+ */
+
+#include "agent/agent_state.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define QUIET_NS 2000000000u /* after the last that was heard: longer than a look lasts */
+#define EVENT_BYTES 4096
+
+int agent_watch_file(struct agent *agent, struct agent_region *region, const char *path)
+{
+	region->watch = inotify_add_watch(agent->inotify_fd, path, IN_OPEN | IN_MODIFY);
+	return region->watch < 0 ? -errno : 0;
+}
+
+static void note_foreign(struct agent_region *place)
+{
+	place->foreign_ns = clock_now_ns();
+	if (place->foreign)
+		return;
+	place->foreign = true;
+	region_set_foreign(place->region, REGION_FOREIGN);
+}
+
+void agent_hear_files(struct agent *agent)
+{
+	char events[EVENT_BYTES] __attribute__((aligned(8)));
+	ssize_t bytes = read(agent->inotify_fd, events, sizeof(events));
+
+	for (ssize_t at = 0; at < bytes;) {
+		const struct inotify_event *event = (const struct inotify_event *)(events + at);
+
+		at += (ssize_t)(sizeof(*event) + event->len);
+		for (uint32_t i = 0; i < AGENT_REGIONS_MAX; i++) {
+			/* The queue ran over: anybody may have come. */
+			if (agent->regions[i].region &&
+			    (event->mask & IN_Q_OVERFLOW || agent->regions[i].watch == event->wd))
+				note_foreign(&agent->regions[i]);
+		}
+	}
+}
+
+/* ---- Who has it ---- */
+
+static bool maps_file(const struct region *region, pid_t pid, const struct stat *file)
+{
+	char path[64], line[PATH_MAX + 128], permissions[8];
+	unsigned long start, end;
+	unsigned major_number, minor_number;
+	uint64_t inode;
+	bool found = false;
+	FILE *maps;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	maps = fopen(path, "re");
+	while (maps && !found && fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%lx-%lx %7s %*x %x:%x %" SCNu64, &start, &end, permissions,
+			   &major_number, &minor_number, &inode) != 6)
+			continue;
+		found = inode == file->st_ino &&
+			makedev(major_number, minor_number) == file->st_dev &&
+			permissions[3] == 's' && !watcher_knows(region->watched, pid, start, end);
+	}
+	if (maps)
+		fclose(maps);
+	return found;
+}
+
+/* A tracked writer has got the file as well: only what it maps beside that is foreign. */
+static bool opened_file(const struct region *region, pid_t pid, const struct stat *file)
+{
+	char path[64];
+	struct dirent *entry;
+	bool found = false;
+	DIR *folder;
+
+	if (watcher_has(region->watched, pid))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	folder = opendir(path);
+	while (folder && !found && (entry = readdir(folder))) {
+		struct stat status;
+
+		found = !fstatat(dirfd(folder), entry->d_name, &status, 0) &&
+			status.st_ino == file->st_ino && status.st_dev == file->st_dev;
+	}
+	if (folder)
+		closedir(folder);
+	return found;
+}
+
+static bool any_process(const struct region *region, const struct stat *file)
+{
+	DIR *folder = opendir("/proc");
+	struct dirent *entry;
+	bool found = false;
+
+	while (folder && !found && (entry = readdir(folder))) {
+		pid_t pid = isdigit((unsigned char)entry->d_name[0]) ? atoi(entry->d_name) : 0;
+
+		found = pid > 0 && pid != getpid() &&
+			(maps_file(region, pid, file) || opened_file(region, pid, file));
+	}
+	if (folder)
+		closedir(folder);
+	return found;
+}
+
+/* The kernel's own: a loop device keeps a file open without a process. */
+static bool any_loop(const struct agent *agent, const struct region *region)
+{
+	DIR *folder = opendir("/sys/block");
+	char wanted[PATH_MAX], path[PATH_MAX], file[PATH_MAX];
+	struct dirent *entry;
+	bool found = false;
+
+	snprintf(wanted, sizeof(wanted), "%s/%s\n", agent->place.folder, region->name);
+	while (folder && !found && (entry = readdir(folder))) {
+		ssize_t bytes;
+		int fd;
+
+		if (strncmp(entry->d_name, "loop", 4))
+			continue;
+		snprintf(path, sizeof(path), "/sys/block/%s/loop/backing_file", entry->d_name);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		bytes = fd < 0 ? -1 : read(fd, file, sizeof(file) - 1);
+		if (fd >= 0)
+			close(fd);
+		if (bytes < 0)
+			continue;
+		file[bytes] = '\0';
+		found = !strcmp(file, wanted);
+	}
+	if (folder)
+		closedir(folder);
+	return found;
+}
+
+static void look(struct agent *agent, struct agent_region *place, uint64_t now_ns)
+{
+	struct region *region = place->region;
+	struct stat file;
+
+	if (fstat(region->fd, &file))
+		return;
+	if (any_process(region, &file) || any_loop(agent, region)) {
+		place->foreign_ns = now_ns;
+		return;
+	}
+	if (now_ns - place->foreign_ns < QUIET_NS)
+		return;
+	place->foreign = false;
+	/* What they wrote last is found by one more scan. */
+	region_set_foreign(region, REGION_FOREIGN_GONE);
+}
+
+void agent_look_for_foreigners(struct agent *agent)
+{
+	for (uint32_t i = 0; i < AGENT_REGIONS_MAX; i++) {
+		struct agent_region *place = &agent->regions[i];
+
+		if (!place->region || !place->region->watched)
+			continue;
+		watcher_reap(place->region->watched);
+		if (place->foreign)
+			look(agent, place, clock_now_ns());
+	}
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/option.h"
+#include "base/units.h"
+#include "cli/agent_call.h"
+#include "cli/command_line.h"
+#include "cli/commands.h"
+#include "cli/text.h"
+
+struct region_options {
+	const char *folder;
+	bool persist;
+	bool json;
+	int32_t owner;
+};
+
+static int take_folder(void *target, const char *text, struct error *why)
+{
+	((struct region_options *)target)->folder = text;
+	return 0;
+}
+
+static int take_persist(void *target, const char *text, struct error *why)
+{
+	((struct region_options *)target)->persist = true;
+	return 0;
+}
+
+static int take_json(void *target, const char *text, struct error *why)
+{
+	((struct region_options *)target)->json = true;
+	return 0;
+}
+
+static int take_owner(void *target, const char *text, struct error *why)
+{
+	const struct passwd *user = getpwnam(text);
+	unsigned long number;
+
+	if (!user && option_parse_number(text, 0, INT32_MAX, &number, NULL))
+		return error_set(why, -EINVAL, "there is no user \"%s\"", text);
+	((struct region_options *)target)->owner = user ? (int32_t)user->pw_uid : (int32_t)number;
+	return 0;
+}
+
+static const struct option_spec specs[] = {
+	{ "folder", "DIR", "the agent's folder of regions (default: " AGENT_FOLDER ")",
+	  take_folder },
+	{ "persist", NULL, "create: survives lost power (the only kind yet)", take_persist },
+	{ "owner", "USER", "create: who may map it, beside root (default: you)", take_owner },
+	{ "json", NULL, "list: print a JSON array", take_json },
+};
+
+static int fail(int code, const struct error *why)
+{
+	fprintf(stderr, "perdure region: %s\n", why->text);
+	return code;
+}
+
+static int create(const struct region_options *options, char **words, struct error *why)
+{
+	struct agent_request request;
+	struct agent_answer answer;
+	int err = agent_request_make(&request, AGENT_CREATE, words[0], why);
+
+	if (!options->persist)
+		return error_set(why, -EINVAL, "say --persist: no other regions are made yet");
+	if (!err)
+		err = parse_size(words[1], &request.bytes, why);
+	if (err)
+		return err;
+	if (request.bytes == 0)
+		return error_set(why, -EINVAL, "\"%s\" is no size for a region", words[1]);
+	request.bytes = (request.bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+	request.owner = options->owner;
+	return agent_call(options->folder, &request, -1, &answer, NULL, why);
+}
+
+static int destroy(const struct region_options *options, char **words, struct error *why)
+{
+	struct agent_request request;
+	struct agent_answer answer;
+	int err = agent_request_make(&request, AGENT_DESTROY, words[0], why);
+
+	return err ? err : agent_call(options->folder, &request, -1, &answer, NULL, why);
+}
+
+static const char *text_of(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text ? text : "-";
+}
+
+static uint64_t number_of(const json_t *object, const char *name)
+{
+	return (uint64_t)json_integer_value(json_object_get(object, name));
+}
+
+static void print_regions(const json_t *regions)
+{
+	char bytes[TEXT_AMOUNT_BYTES], unflushed[TEXT_AMOUNT_BYTES];
+	const json_t *region;
+	size_t index;
+
+	if (!json_array_size(regions)) {
+		puts("no regions; `perdure region create NAME SIZE --persist` makes one");
+		return;
+	}
+	printf("%-20s %8s %-10s %10s %-10s %10s  %s\n", "NAME", "SIZE", "STATE", "UNFLUSHED",
+	       "TRACKED", "GENERATION", "ARMED");
+	json_array_foreach(regions, index, region)
+	{
+		bool armed = json_is_true(json_object_get(region, "armed"));
+
+		printf("%-20s %7sB %-10s %9sB %-10s %10" PRIu64 "  %s%s\n", text_of(region, "name"),
+		       text_bytes(number_of(region, "bytes"), bytes), text_of(region, "state"),
+		       text_bytes(number_of(region, "unflushed_bytes"), unflushed),
+		       text_of(region, "tracked"), number_of(region, "generation"),
+		       armed ? "yes" : "NO: ", armed ? "" : text_of(region, "why_not_armed"));
+	}
+}
+
+static int list(const struct region_options *options, char **words, struct error *why)
+{
+	struct agent_request request;
+	json_t *status, *regions;
+	int err;
+
+	agent_request_make(&request, AGENT_STATUS, NULL, NULL);
+	err = agent_call_json(options->folder, &request, AGENT_LIMIT_MS, &status, why);
+	if (err)
+		return err;
+	regions = json_object_get(status, "regions");
+	if (options->json) {
+		json_dumpf(regions, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		print_regions(regions);
+	}
+	json_decref(status);
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int words;
+	int (*run)(const struct region_options *options, char **words, struct error *why);
+	const char *usage;
+} verbs[] = {
+	{ "create", 2, create, "create NAME SIZE --persist [--owner USER]" },
+	{ "list", 0, list, "list [--json]" },
+	{ "destroy", 1, destroy, "destroy NAME" },
+};
+
+static void print_usage(FILE *out)
+{
+	fputs("usage: perdure region VERB\n\n", out);
+	for (size_t i = 0; i < ARRAY_COUNT(verbs); i++)
+		fprintf(out, "  perdure region %s\n", verbs[i].usage);
+	fputc('\n', out);
+	option_print(specs, ARRAY_COUNT(specs), out);
+}
+
+/* Options may stand before and behind the words; returns how many words there are, at most 3. */
+static int read_words(int argc, char **argv, struct region_options *options, char **ret_words,
+		      bool *ret_help, struct error *why)
+{
+	int count = 0;
+
+	while (argc > 1) {
+		int first, err = option_parse(specs, ARRAY_COUNT(specs), argc, argv, options,
+					      &first, ret_help, why);
+
+		if (err || *ret_help)
+			return err;
+		if (first == argc)
+			break;
+		if (count == 3)
+			return error_set(why, -EINVAL, "\"%s\" is too much", argv[first]);
+		ret_words[count++] = argv[first];
+		argc -= first;
+		argv += first;
+	}
+	return count;
+}
+
+int cmd_region(int argc, char **argv)
+{
+	struct region_options options = { .folder = AGENT_FOLDER, .owner = -1 };
+	char *words[3];
+	struct error why;
+	bool help = false;
+	int count = read_words(argc, argv, &options, words, &help, &why), err;
+
+	if (help) {
+		print_usage(stdout);
+		return EXIT_DONE;
+	}
+	if (count < 0)
+		return fail(EXIT_USAGE, &why);
+	for (size_t i = 0; count && i < ARRAY_COUNT(verbs); i++) {
+		if (strcmp(verbs[i].name, words[0]))
+			continue;
+		if (count - 1 != verbs[i].words) {
+			error_set(&why, -EINVAL, "usage: perdure region %s", verbs[i].usage);
+			return fail(EXIT_USAGE, &why);
+		}
+		err = verbs[i].run(&options, words + 1, &why);
+		return err ? fail(EXIT_FAILED, &why) : EXIT_DONE;
+	}
+	error_set(&why, -EINVAL,
+		  count ? "\"%s\" is none of create, list and destroy"
+			: "what? create, list or destroy%s",
+		  count ? words[0] : "");
+	return fail(EXIT_USAGE, &why);
+}

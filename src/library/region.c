@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The library's names are hidden but for those of the public header. */
+#pragma GCC visibility push(default)
+#include "perdure/region.h"
+#pragma GCC visibility pop
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/descriptor_pass.h"
+#include "format/agent.h"
+#include "kernel/uffd.h"
+
+#define ANSWER_MS 10000 /* the agent's main thread answers at once, but for a busy host */
+
+_Static_assert(PD_REGION_WORDS_BYTES == ERROR_TEXT_BYTES, "the same words");
+
+struct pd_region {
+	void *memory;
+	size_t bytes;
+	uint32_t slot;
+	bool restoring; /* when it was opened */
+	int uffd_fd;	/* kept if so, or -1 */
+	const struct agent_pulse *pulse;
+};
+
+static int connect_to(int *ret_socket, struct error *why)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const char *folder = getenv("PERDURE_FOLDER");
+	CLEANUP_FD int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s",
+		     folder ? folder : AGENT_FOLDER,
+		     AGENT_SOCKET_NAME) >= (int)sizeof(address.sun_path))
+		return error_set(why, -ENAMETOOLONG, "PERDURE_FOLDER=\"%.60s...\" is too long",
+				 folder);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)))
+		return error_set(why, -errno, "no agent at \"%s\": %s; `perdure serve` is one",
+				 address.sun_path, strerror(errno));
+	*ret_socket = take_fd(&fd);
+	return 0;
+}
+
+/* `fd` goes along, -1: none. *ret_fd is what comes back, or -1. */
+static int call(int socket, const struct agent_request *request, int fd,
+		struct agent_answer *ret_answer, int *ret_fd, struct error *why)
+{
+	struct pollfd wait = { .fd = socket, .events = POLLIN };
+	int err = descriptor_send(socket, request, sizeof(*request), fd, 0);
+	ssize_t bytes;
+
+	*ret_fd = -1;
+	if (err)
+		return error_set(why, err, "the agent: %s", strerror(-err));
+	if (poll(&wait, 1, ANSWER_MS) == 0)
+		return error_set(why, -ETIMEDOUT, "the agent does not answer");
+	bytes = descriptor_receive(socket, ret_answer, sizeof(*ret_answer), ret_fd, 0);
+	if (bytes != sizeof(*ret_answer) || ret_answer->version != AGENT_VERSION)
+		err = error_set(why, -EPROTO, "the agent %s",
+				bytes <= 0 ? "has ended" : "is of another version");
+	else if (ret_answer->result)
+		err = error_set(why, ret_answer->result, "%.*s", ERROR_TEXT_BYTES - 1,
+				ret_answer->text);
+	if (err)
+		cleanup_fd(ret_fd);
+	return err;
+}
+
+static int map(int fd, size_t bytes, int protection, void **ret_memory, struct error *why)
+{
+	void *memory = mmap(NULL, bytes, protection, MAP_SHARED, fd, 0);
+
+	if (memory == MAP_FAILED)
+		return error_set(why, -errno, "cannot map what the agent gave: %s",
+				 strerror(errno));
+	*ret_memory = memory;
+	return 0;
+}
+
+static int map_region(struct pd_region *region, int socket, struct agent_request *request,
+		      struct error *why)
+{
+	struct agent_answer answer;
+	int passed, err;
+
+	request->verb = AGENT_OPEN;
+	err = call(socket, request, -1, &answer, &passed, why);
+	CLEANUP_FD int fd = passed;
+	if (err)
+		return err;
+	region->bytes = answer.bytes;
+	region->slot = answer.slot;
+	region->restoring = answer.flags & AGENT_IS_RESTORING;
+	return map(fd, region->bytes, PROT_READ | PROT_WRITE, &region->memory, why);
+}
+
+static int map_pulse(struct pd_region *region, int socket, struct agent_request *request,
+		     struct error *why)
+{
+	struct agent_answer answer;
+	void *pulse = NULL;
+	int passed, err;
+
+	request->verb = AGENT_PULSE;
+	err = call(socket, request, -1, &answer, &passed, why);
+	CLEANUP_FD int fd = passed;
+	if (!err)
+		err = map(fd, sizeof(struct agent_pulse), PROT_READ, &pulse, why);
+	if (!err)
+		region->pulse = pulse;
+	return err;
+}
+
+/*
+ * The descriptor is the agent's alone from then on: if it ends, the kernel lifts the protection and
+ * the program goes on, not armed. But where pages are still missing it is kept: without it the
+ * kernel would give zeros for them.
+ */
+static int join(struct pd_region *region, int socket, struct agent_request *request,
+		struct error *why)
+{
+	struct agent_answer answer;
+	struct uffd uffd;
+	int passed, err = uffd_open_shared(&uffd, why);
+	CLEANUP_FD int fd = err ? -1 : uffd.fd;
+
+	if (err)
+		return err;
+	request->verb = AGENT_JOIN;
+	request->start = (uintptr_t)region->memory;
+	request->bytes = region->bytes;
+	err = call(socket, request, fd, &answer, &passed, why);
+	cleanup_fd(&passed);
+	if (!err && region->restoring)
+		region->uffd_fd = take_fd(&fd);
+	return err;
+}
+
+static int open_region(struct pd_region *region, const char *name, struct error *why)
+{
+	struct agent_request request = { .version = AGENT_VERSION };
+	int connected = -1, err = agent_check_name(name, why);
+
+	if (!err)
+		err = connect_to(&connected, why);
+	if (err)
+		return err;
+	CLEANUP_FD int fd = connected;
+	strcpy(request.name, name);
+	err = map_region(region, fd, &request, why);
+	if (!err)
+		err = map_pulse(region, fd, &request, why);
+	if (!err)
+		err = join(region, fd, &request, why);
+	return err;
+}
+
+int pd_region_open(const char *name, struct pd_region **ret_region, char *ret_words)
+{
+	struct pd_region *region = calloc(1, sizeof(*region));
+	struct error why = { "no memory" };
+	int err = -ENOMEM;
+
+	if (region) {
+		region->uffd_fd = -1;
+		err = open_region(region, name, &why);
+	}
+	if (err) {
+		if (ret_words)
+			memcpy(ret_words, why.text, PD_REGION_WORDS_BYTES);
+		pd_region_close(region);
+		return err;
+	}
+	*ret_region = region;
+	return 0;
+}
+
+void pd_region_close(struct pd_region *region)
+{
+	if (!region)
+		return;
+	if (region->memory)
+		munmap(region->memory, region->bytes);
+	if (region->pulse)
+		munmap((void *)region->pulse, sizeof(*region->pulse));
+	cleanup_fd(&region->uffd_fd);
+	free(region);
+}
+
+void *pd_region_memory(const struct pd_region *region)
+{
+	return region->memory;
+}
+
+size_t pd_region_bytes(const struct pd_region *region)
+{
+	return region->bytes;
+}
+
+bool pd_region_is_armed(const struct pd_region *region)
+{
+	return agent_pulse_is_armed(region->pulse, region->slot);
+}
+
+int pd_region_persist(const struct pd_region *region)
+{
+	/* The stores are seen by whoever saves before the caller believes that they are safe. */
+	atomic_thread_fence(memory_order_seq_cst);
+	return pd_region_is_armed(region) ? 0 : -EAGAIN;
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pages that were written go to the image in the background, those likely to be left alone first.
+ */
+
+#include "persist/mover_state.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+
+#define NS_PER_MS 1000000u
+#define PASS_NS                                                                                    \
+	(250ull * NS_PER_MS) /* the unit of heat: what is hot comes back within two seconds */
+#define SCAN_NS (1000ull * NS_PER_MS)
+#define PROBE_NS (10000ull * NS_PER_MS)
+#define PROBE_BYTES (8u << 20)
+
+/* ---- Taking and putting ---- */
+
+uint32_t mover_put_run(struct mover *mover, struct region *region, uint64_t page, uint32_t count,
+		       enum image_way way)
+{
+	uint32_t taken = watcher_take(region->watched, page, count);
+
+	for (uint32_t i = 0; i < taken; i++) {
+		memcpy(mover->copy, region->memory + (page + i) * PAGE_BYTES, PAGE_BYTES);
+		region->digests[page + i] = region_digest(&mover->key, mover->copy);
+		region->heat[page + i] = flush_flushed(region->heat[page + i]);
+		/* What fails is told by the image, page by page, when it is drained. */
+		(void)image_put(region->image, page + i, mover->copy, way);
+	}
+	if (taken)
+		mover->runs[mover->run_count++] =
+			(struct mover_run){ .region = region, .page = page, .count = taken };
+	return taken;
+}
+
+static bool is_in_batch(const struct mover *mover, const struct region *region, uint64_t page)
+{
+	for (uint32_t i = 0; i < mover->run_count; i++) {
+		const struct mover_run *run = &mover->runs[i];
+
+		if (run->region == region && page >= run->page && page - run->page < run->count)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * What the image could not write is marked again; returns how many pages of the batch that were.
+ * Others were flushed before, and given back their room, when a sync failed: they need it anew.
+ */
+uint64_t mover_return_failed(struct mover *mover, struct region *region)
+{
+	uint64_t page, failed = 0;
+
+	while (image_put_failed(region->image, &page)) {
+		region->digests[page] = 0;
+		if (is_in_batch(mover, region, page)) {
+			watcher_return(region->watched, page);
+			failed++;
+		} else {
+			watcher_mark(region->watched, page, 1);
+		}
+	}
+	return failed;
+}
+
+int mover_settle(struct mover *mover)
+{
+	int first = 0;
+
+	for (uint32_t i = 0; i < mover->run_count;) {
+		struct region *region = mover->runs[i].region;
+		uint64_t pages = 0, failed = 0;
+		int err = image_drain(region->image);
+
+		for (; i < mover->run_count && mover->runs[i].region == region; i++)
+			pages += mover->runs[i].count;
+		if (err)
+			failed = mover_return_failed(mover, region);
+		watcher_flushed(region->watched, pages - failed);
+		mover->counters.flush_errors += err != 0;
+		first = first ? first : err;
+	}
+	mover->run_count = 0;
+	return first;
+}
+
+/* ---- Writers that are not tracked ---- */
+
+void mover_scan(struct mover *mover, struct region *region)
+{
+	for (uint64_t page = 0; page < region->page_count; page++) {
+		const void *bytes = region->memory + page * PAGE_BYTES;
+
+		if (region->digests[page] != region_digest(&mover->key, bytes))
+			watcher_mark(region->watched, page, 1);
+	}
+}
+
+static void scan_foreign(struct mover *mover)
+{
+	if (clock_now_ns() - mover->scan_ns < SCAN_NS)
+		return;
+	for (uint32_t i = 0; i < WATCHER_REGIONS_MAX; i++) {
+		struct region *region = mover->regions[i];
+
+		uint32_t before;
+
+		if (!region || region->state != REGION_LIVE || !region->foreign)
+			continue;
+		before = region->foreign;
+		mover_scan(mover, region);
+		/* Gone before the scan began, and nobody came meanwhile. */
+		if (before == REGION_FOREIGN_GONE)
+			atomic_compare_exchange_strong(&region->foreign, &before, REGION_TRACKED);
+	}
+	mover->scan_ns = clock_now_ns();
+}
+
+/* ---- Passes ---- */
+
+static void begin_pass(struct mover *mover)
+{
+	scan_foreign(mover);
+	for (uint32_t i = 0; i < WATCHER_REGIONS_MAX; i++) {
+		if (mover->regions[i])
+			flush_cool(mover->regions[i]->heat, mover->regions[i]->page_count);
+	}
+	/* Half of what is free of any delay: what is dirtied while a pass is on its way has the
+	 * other half. */
+	flush_begin(&mover->pass, watcher_unflushed(mover->watcher), mover->bound_pages / 4);
+	mover->passing = true;
+	mover->pass_region = 0;
+	mover->pass_page = 0;
+	mover->pass_begin_ns = clock_now_ns();
+}
+
+/* Neighbours from `page` on, the first of which is to be flushed, that are as well. */
+static uint32_t wanted_run(struct mover *mover, struct region *region, uint64_t page,
+			   uint32_t limit)
+{
+	uint32_t run = 1;
+
+	while (run < limit && watcher_next(region->watched, page + run) == page + run &&
+	       flush_takes(&mover->pass, region->heat[page + run]))
+		run++;
+	return run;
+}
+
+/* Goes on with the pass in one region; false when it is through with it. */
+static bool pass_on(struct mover *mover, struct region *region, uint32_t *budget)
+{
+	uint64_t page = watcher_next(region->watched, mover->pass_page);
+	uint32_t limit = *budget < WATCHER_RUN_PAGES_MAX ? *budget : WATCHER_RUN_PAGES_MAX;
+	uint32_t run;
+
+	if (page >= region->page_count)
+		return false;
+	mover->pass_page = page + 1;
+	if (!flush_takes(&mover->pass, region->heat[page]))
+		return true;
+	run = wanted_run(mover, region, page, limit);
+	mover->pass_page = page + run;
+	run = mover_put_run(mover, region, page, run, IMAGE_FLUSH);
+	mover->counters.pages_flushed += run;
+	*budget -= run;
+	return true;
+}
+
+static bool can_flush(const struct region *region)
+{
+	return region && (region->state == REGION_LIVE ||
+			  (region->state == REGION_RESTORING && region_has_packed(region)));
+}
+
+static void note_rate(struct mover *mover, const struct image_counters *before,
+		      const struct image_counters *after)
+{
+	uint64_t bytes = after->bytes_written - before->bytes_written;
+
+	mover->counters.bytes_written += bytes;
+	rate_note(&mover->scattered, clock_now_ns(), bytes, after->write_ns - before->write_ns);
+	watcher_set_bound(mover->watcher, mover->bound_pages, rate_latest(&mover->scattered));
+}
+
+bool mover_flush_some(struct mover *mover)
+{
+	uint32_t budget = MOVER_BATCH_PAGES;
+	struct image_counters before;
+	struct region *region;
+
+	if (!mover->passing) {
+		bool late = clock_now_ns() - mover->pass_begin_ns >= PASS_NS;
+
+		/* With more unflushed than there should be, the next pass waits for nothing. */
+		if (!late && watcher_unflushed(mover->watcher) <= mover->bound_pages / 4)
+			return false;
+		begin_pass(mover);
+	}
+	while (mover->pass_region < WATCHER_REGIONS_MAX &&
+	       !can_flush(mover->regions[mover->pass_region])) {
+		mover->pass_region++;
+		mover->pass_page = 0;
+	}
+	if (mover->pass_region == WATCHER_REGIONS_MAX) {
+		mover->passing = false;
+		return false;
+	}
+	region = mover->regions[mover->pass_region];
+	before = *image_counters(region->image);
+	while (budget && pass_on(mover, region, &budget))
+		;
+	if (budget) {
+		mover->pass_region++;
+		mover->pass_page = 0;
+	}
+	mover_settle(mover);
+	note_rate(mover, &before, image_counters(region->image));
+	return true;
+}
+
+void mover_probe(struct mover *mover)
+{
+	uint64_t now_ns = clock_now_ns(), took_ns;
+
+	if (mover->probe_ns && now_ns - mover->probe_ns < PROBE_NS)
+		return;
+	for (uint32_t i = 0; i < WATCHER_REGIONS_MAX; i++) {
+		struct region *region = mover->regions[i];
+
+		if (!can_flush(region))
+			continue;
+		if (!image_probe(region->image, PROBE_BYTES, &took_ns))
+			rate_note(&mover->sequence, clock_now_ns(), PROBE_BYTES, took_ns);
+		mover->probe_ns = clock_now_ns();
+		return;
+	}
+}

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "persist/region.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/own_memory.h"
+
+#define MODE 0600 /* others come to the region through its owner */
+
+enum region_file { FILE_NAMED, FILE_RESTORING, FILE_LIVE, FILE_IMAGE };
+
+static void path_of(const struct region_place *place, const char *name, enum region_file file,
+		    char ret_path[PATH_MAX])
+{
+	static const char *const formats[] = { "%s/%s", "%s/.%s.restoring", "%s/.%s.live",
+					       "%s/%s.image" };
+	const char *folder = file == FILE_IMAGE ? place->images : place->folder;
+
+	snprintf(ret_path, PATH_MAX, formats[file], folder, name);
+}
+
+static void remove_file(const struct region_place *place, const char *name, enum region_file file)
+{
+	char path[PATH_MAX];
+
+	path_of(place, name, file, path);
+	unlink(path);
+}
+
+/* ---- The image ---- */
+
+/* A page that nobody has put there yet, for who touches it now. */
+static int fetch_page(void *context, uint64_t page, void *ret_bytes)
+{
+	struct region *region = context;
+	int err;
+
+	if (!region->image)
+		return -EIO;
+	pthread_rwlock_rdlock(&region->image_lock);
+	err = image_read(region->image, page, 1, ret_bytes, NULL);
+	pthread_rwlock_unlock(&region->image_lock);
+	return err;
+}
+
+static int open_disk(const struct region_place *place, const char *name, uint64_t create_bytes,
+		     struct disk **ret_disk, struct error *why)
+{
+	const struct disk_file_options options = {
+		.create_bytes = create_bytes,
+		.wait_ms_max = place->disk_wait_ms_max,
+	};
+	char path[PATH_MAX];
+
+	path_of(place, name, FILE_IMAGE, path);
+	return disk_file_open(path, &options, ret_disk, why);
+}
+
+static uint64_t unix_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static int create_image(const struct region_place *place, struct region *region,
+			uint64_t packed_pages, struct error *why)
+{
+	struct image_config config = {
+		.region_bytes = region->bytes,
+		.packed_pages = packed_pages,
+		.created_unix_ns = unix_ns(),
+	};
+	struct disk *disk;
+	uint64_t bytes;
+	int err;
+
+	if (getrandom(config.region_id, sizeof(config.region_id), 0) != sizeof(config.region_id))
+		return error_set(why, -EIO, "getrandom: %s", strerror(errno));
+	memcpy(config.host_id, place->host_id, IMAGE_ID_BYTES);
+	strcpy(config.name, region->name);
+	err = image_bytes(&config, &bytes, why);
+	if (!err)
+		err = open_disk(place, region->name, bytes, &disk, why);
+	if (err)
+		return err;
+	err = image_format(disk, &config, why);
+	if (err) {
+		disk->ops->close(disk);
+		remove_file(place, region->name, FILE_IMAGE);
+		return err;
+	}
+	return image_open(disk, place->host_id, &region->image, &region->loss, why);
+}
+
+/* ---- The file in memory ---- */
+
+static int map_file(struct region *region, struct error *why)
+{
+	void *memory = mmap(NULL, region->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, region->fd, 0);
+
+	if (memory == MAP_FAILED)
+		return error_set(why, -errno, "cannot map region \"%s\": %s", region->name,
+				 strerror(errno));
+	region->memory = memory;
+	madvise(memory, region->bytes, MADV_NOHUGEPAGE);
+	madvise(memory, region->bytes, MADV_DONTFORK);
+	return 0;
+}
+
+static int make_file(const struct region_place *place, struct region *region, bool whole,
+		     struct error *why)
+{
+	char path[PATH_MAX];
+	int err = 0;
+
+	path_of(place, region->name, FILE_RESTORING, path);
+	unlink(path);
+	region->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, MODE);
+	if (region->fd < 0)
+		return error_set(why, -errno, "cannot create \"%s\": %s", path, strerror(errno));
+	if (ftruncate(region->fd, (off_t)region->bytes) ||
+	    (whole && fallocate(region->fd, 0, 0, (off_t)region->bytes)) ||
+	    fchown(region->fd, region->owner, (gid_t)-1))
+		err = -errno;
+	if (err)
+		return error_set(why, err,
+				 "no room for region \"%s\", %" PRIu64
+				 " MiB, in the memory of \"%s\": %s",
+				 region->name, region->bytes >> 20, place->folder, strerror(-err));
+	return map_file(region, why);
+}
+
+/* What .NAME.live says: that NAME is the memory of this image, whole. */
+struct live_note {
+	uint8_t region_id[IMAGE_ID_BYTES];
+};
+
+static int note_live(const struct region_place *place, const struct region *region)
+{
+	struct live_note note;
+	char path[PATH_MAX];
+	int fd, err = 0;
+
+	path_of(place, region->name, FILE_LIVE, path);
+	memcpy(note.region_id, image_head_of(region->image)->region_id, IMAGE_ID_BYTES);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, MODE);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, &note, sizeof(note)) != sizeof(note))
+		err = -EIO;
+	close(fd);
+	return err;
+}
+
+int region_publish(const struct region_place *place, struct region *region, struct error *why)
+{
+	char from[PATH_MAX], to[PATH_MAX];
+	int err = note_live(place, region);
+
+	path_of(place, region->name, FILE_RESTORING, from);
+	path_of(place, region->name, FILE_NAMED, to);
+	if (!err && rename(from, to))
+		err = -errno;
+	return err ? error_set(why, err, "cannot give region \"%s\" its name: %s", region->name,
+			       strerror(-err))
+		   : 0;
+}
+
+/* The file that an agent before this one left, if it is whole and this image's. */
+static bool take_over(const struct region_place *place, struct region *region)
+{
+	struct live_note note;
+	struct stat status;
+	char path[PATH_MAX];
+	bool ours;
+	int fd;
+
+	path_of(place, region->name, FILE_LIVE, path);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	ours = read(fd, &note, sizeof(note)) == sizeof(note) &&
+	       !memcmp(note.region_id, image_head_of(region->image)->region_id, IMAGE_ID_BYTES);
+	close(fd);
+	path_of(place, region->name, FILE_NAMED, path);
+	fd = ours ? open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW) : -1;
+	if (fd < 0)
+		return false;
+	if (fstat(fd, &status) || !S_ISREG(status.st_mode) ||
+	    (uint64_t)status.st_size != region->bytes) {
+		close(fd);
+		return false;
+	}
+	region->owner = status.st_uid;
+	region->fd = fd;
+	return true;
+}
+
+void region_set_foreign(struct region *region, enum region_foreign foreign)
+{
+	atomic_store_explicit(&region->foreign, foreign, memory_order_release);
+}
+
+/* ---- Making and ending ---- */
+
+static struct region *new_region(const char *name)
+{
+	struct region *region = calloc(1, sizeof(*region));
+
+	if (!region)
+		return NULL;
+	region->fd = -1;
+	region->filler.fd = -1;
+	snprintf(region->name, sizeof(region->name), "%s", name);
+	pthread_rwlock_init(&region->image_lock, NULL);
+	return region;
+}
+
+static int make_tables(struct region *region, struct error *why)
+{
+	void *digests, *heat;
+	int err = own_memory_map_lazily(region->page_count * sizeof(uint64_t), &digests);
+
+	if (!err) {
+		region->digests = digests;
+		err = own_memory_map_lazily(region->page_count, &heat);
+	}
+	if (err)
+		return error_set(why, err, "no memory for the tables of region \"%s\"",
+				 region->name);
+	region->heat = heat;
+	return 0;
+}
+
+static int watch(struct region *region, struct watcher *watcher, struct error *why)
+{
+	const struct watched_region_options options = {
+		.page_count = region->page_count,
+		.fetch = fetch_page,
+		.context = region,
+		.heat = region->heat,
+	};
+
+	return watcher_add(watcher, &options, &region->watched, why);
+}
+
+void region_close(struct region *region)
+{
+	if (!region)
+		return;
+	if (region->watched)
+		watcher_remove(region->watched);
+	image_close(region->image);
+	if (region->filler.fd >= 0)
+		close(region->filler.fd);
+	if (region->memory)
+		munmap(region->memory, region->bytes);
+	if (region->fd >= 0)
+		close(region->fd);
+	own_memory_unmap(region->digests, region->page_count * sizeof(uint64_t));
+	own_memory_unmap((void *)region->heat, region->page_count);
+	pthread_rwlock_destroy(&region->image_lock);
+	free(region);
+}
+
+static bool exists(const struct region_place *place, const char *name, enum region_file file)
+{
+	char path[PATH_MAX];
+
+	path_of(place, name, file, path);
+	return access(path, F_OK) == 0;
+}
+
+int region_create(const struct region_place *place, struct watcher *watcher, const char *name,
+		  uint64_t bytes, uint64_t packed_pages, uid_t owner, struct region **ret_region,
+		  struct error *why)
+{
+	struct region *region;
+	int err;
+
+	if (exists(place, name, FILE_IMAGE) || exists(place, name, FILE_NAMED))
+		return error_set(why, -EEXIST, "\"%s\" is the name of a region that exists", name);
+	region = new_region(name);
+	if (!region)
+		return error_set(why, -ENOMEM, "no memory for a region");
+	region->bytes = bytes;
+	region->page_count = bytes / PAGE_BYTES;
+	region->owner = owner;
+	region->packed_restored = region->page_count;
+	region->restored = region->page_count;
+	region->state = REGION_LIVE;
+	err = make_tables(region, why);
+	if (!err)
+		err = make_file(place, region, true, why);
+	if (!err)
+		err = create_image(place, region, packed_pages, why);
+	if (!err)
+		err = watch(region, watcher, why);
+	if (!err)
+		err = region_publish(place, region, why);
+	if (err) {
+		if (region->image)
+			remove_file(place, name, FILE_IMAGE);
+		remove_file(place, name, FILE_RESTORING);
+		remove_file(place, name, FILE_LIVE);
+		region_close(region);
+		return err;
+	}
+	*ret_region = region;
+	return 0;
+}
+
+/* Makes an empty file, whose missing pages are filled by a userfaultfd of our own. */
+static int begin_restore(const struct region_place *place, struct region *region, struct error *why)
+{
+	int err = uffd_open_shared(&region->filler, why);
+
+	if (!err)
+		err = make_file(place, region, false, why);
+	if (!err && uffd_register(&region->filler, region->memory, region->bytes))
+		err = error_set(why, -errno, "cannot watch region \"%s\": %s", region->name,
+				strerror(errno));
+	region->state = REGION_RESTORING;
+	return err;
+}
+
+static int open_image(const struct region_place *place, struct region *region, struct error *why)
+{
+	struct disk *disk;
+	int err = open_disk(place, region->name, 0, &disk, why);
+
+	if (!err)
+		err = image_open(disk, place->host_id, &region->image, &region->loss, why);
+	if (err)
+		return err;
+	region->bytes = le64_get(image_head_of(region->image)->region_bytes);
+	region->page_count = region->bytes / PAGE_BYTES;
+	return 0;
+}
+
+int region_open(const struct region_place *place, struct watcher *watcher, const char *name,
+		struct region **ret_region, struct error *why)
+{
+	struct region *region = new_region(name);
+	int err;
+
+	if (!region)
+		return error_set(why, -ENOMEM, "no memory for a region");
+	if (open_image(place, region, &region->trouble)) {
+		region->state = REGION_DAMAGED;
+		*ret_region = region;
+		return 0;
+	}
+	err = make_tables(region, why);
+	if (!err)
+		err = watch(region, watcher, why);
+	if (!err && take_over(place, region)) {
+		err = map_file(region, why);
+		region->restored = region->packed_restored = region->page_count;
+		region->state = REGION_LIVE;
+		if (!err)
+			watcher_mark(region->watched, 0, region->page_count);
+	} else if (!err) {
+		remove_file(place, name, FILE_LIVE);
+		remove_file(place, name, FILE_NAMED);
+		err = begin_restore(place, region, why);
+	}
+	if (err) {
+		region_close(region);
+		return err;
+	}
+	*ret_region = region;
+	return 0;
+}
+
+int region_destroy(const struct region_place *place, struct region *region, struct error *why)
+{
+	char name[IMAGE_NAME_BYTES], path[PATH_MAX];
+	int err = 0;
+
+	memcpy(name, region->name, sizeof(name));
+	region_close(region);
+	/* The note first: without it the rest is nobody's memory. */
+	remove_file(place, name, FILE_LIVE);
+	remove_file(place, name, FILE_NAMED);
+	remove_file(place, name, FILE_RESTORING);
+	path_of(place, name, FILE_IMAGE, path);
+	if (unlink(path))
+		err = error_set(why, -errno, "cannot remove \"%s\": %s", path, strerror(errno));
+	return err;
+}
