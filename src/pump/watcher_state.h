@@ -101,7 +101,7 @@ int watcher_place_writer(struct watcher *watcher, const struct watched_writer *l
 /* Gives up the writer's place; with the lock to write. */
 void watcher_end_writer(struct watched_writer *writer);
 
-/* The handler hears of the descriptor, under the writer's index or WATCHER_WRITERS_MAX for the end. */
+/* The handler hears of it under the writer's index; WATCHER_WRITERS_MAX: it is the end. */
 int watcher_listen(const struct watcher_handler *handler, int fd, uint32_t index);
 
 /* A writer's address of the page, and whether it maps it. */

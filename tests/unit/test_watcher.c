@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* T1 to T3 of docs/design/persistence.md, with writers in this process and in forked ones. */
+#include "suite.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/random.h"
+#include "kernel/uffd.h"
+#include "pump/watcher.h"
+
+#define PAGES 2048u
+#define WRITERS 3
+
+static struct watcher *watcher;
+static struct watched_region *region;
+static uint8_t *memory;	 /* the watcher's side, as the agent has it */
+static uint8_t *written; /* the writers' mapping */
+static uint8_t *image;	 /* what the mover copied */
+static _Atomic bool done;
+static int file;
+
+static uint64_t seed(void)
+{
+	const char *text = getenv("SEED");
+
+	return text ? strtoull(text, NULL, 10) : 1;
+}
+
+static void *map(void)
+{
+	void *mapped = mmap(NULL, PAGES * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+
+	ck_assert_ptr_ne(mapped, MAP_FAILED);
+	return mapped;
+}
+
+static void join(void *start)
+{
+	struct uffd uffd;
+	struct error why;
+
+	ck_assert_msg(!uffd_open_shared(&uffd, &why), "%s", why.text);
+	ck_assert_msg(!watcher_join(region, uffd.fd, (uintptr_t)start, PAGES * PAGE_BYTES, 0,
+				    getpid(), &why),
+		      "%s", why.text);
+}
+
+static void begin(void)
+{
+	const struct watched_region_options options = { .page_count = PAGES };
+	struct error why;
+
+	file = memfd_create("region", MFD_CLOEXEC);
+	ck_assert(!ftruncate(file, PAGES * PAGE_BYTES));
+	ck_assert(!fallocate(file, 0, 0, PAGES * PAGE_BYTES));
+	memory = map();
+	written = map();
+	image = calloc(PAGES, PAGE_BYTES);
+	done = false;
+	ck_assert_msg(!watcher_create(&watcher, &why), "%s", why.text);
+	ck_assert_msg(!watcher_add(watcher, &options, &region, &why), "%s", why.text);
+	watcher_set_bound(watcher, PAGES, 1u << 30);
+}
+
+static void end(void)
+{
+	watcher_remove(region);
+	watcher_destroy(watcher);
+	munmap(memory, PAGES * PAGE_BYTES);
+	munmap(written, PAGES * PAGE_BYTES);
+	free(image);
+	close(file);
+}
+
+/* ---- The mover, as small as it can be ---- */
+
+/* One pass over all marked pages; how many were copied. */
+static uint64_t copy_all(void)
+{
+	uint64_t page = 0, copied = 0;
+
+	while ((page = watcher_next(region, page)) < PAGES) {
+		uint32_t run = watcher_take(region, page, WATCHER_RUN_PAGES_MAX);
+
+		memcpy(image + page * PAGE_BYTES, memory + page * PAGE_BYTES, run * PAGE_BYTES);
+		watcher_flushed(region, run);
+		copied += run;
+		page += run ? run : 1;
+	}
+	return copied;
+}
+
+static uint64_t pages_that_differ(void)
+{
+	uint64_t differ = 0;
+
+	for (uint64_t page = 0; page < PAGES; page++)
+		differ += memcmp(image + page * PAGE_BYTES, memory + page * PAGE_BYTES,
+				 PAGE_BYTES) != 0;
+	return differ;
+}
+
+/* ---- Writers ---- */
+
+static void write_random(uint8_t *at, uint64_t number)
+{
+	struct random_source random = random_from_seed(seed() * 100 + number);
+
+	while (!done) {
+		uint64_t page = random_below(&random, PAGES);
+		uint64_t word = random_below(&random, PAGE_BYTES / sizeof(uint64_t));
+
+		((volatile uint64_t *)(at + page * PAGE_BYTES))[word] = random_next(&random);
+	}
+}
+
+static void *random_writer(void *argument)
+{
+	write_random(written, (uintptr_t)argument);
+	return NULL;
+}
+
+static void start_writers(pthread_t threads[WRITERS])
+{
+	for (uintptr_t i = 0; i < WRITERS; i++)
+		ck_assert(!pthread_create(&threads[i], NULL, random_writer, (void *)i));
+}
+
+static void end_writers(pthread_t threads[WRITERS])
+{
+	done = true;
+	for (int i = 0; i < WRITERS; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* ---- Tests ---- */
+
+START_TEST(only_what_was_written_is_marked)
+{
+	join(written);
+	ck_assert_uint_eq(watcher_marked(region), 0);
+	ck_assert_uint_eq(written[5 * PAGE_BYTES], 0);
+	ck_assert_uint_eq(watcher_marked(region), 0);
+	written[5 * PAGE_BYTES] = 1;
+	written[9 * PAGE_BYTES + 4095] = 1;
+	ck_assert_uint_eq(watcher_marked(region), 2);
+	ck_assert_uint_eq(watcher_next(region, 0), 5);
+	ck_assert_uint_eq(watcher_next(region, 6), 9);
+	ck_assert_uint_eq(copy_all(), 2);
+	ck_assert_uint_eq(watcher_unflushed(watcher), 0);
+	written[5 * PAGE_BYTES] = 2;
+	ck_assert_uint_eq(watcher_marked(region), 1);
+}
+END_TEST
+
+/* T1: whatever the mover does meanwhile, in the end no change is missed. */
+START_TEST(no_write_is_missed_by_a_racing_mover)
+{
+	uint64_t until_ns = clock_now_ns() + 1500000000u, copied = 0;
+	pthread_t threads[WRITERS];
+
+	join(written);
+	start_writers(threads);
+	while (clock_now_ns() < until_ns)
+		copied += copy_all();
+	end_writers(threads);
+	ck_assert_uint_gt(copied, PAGES);
+	copy_all();
+	ck_assert_uint_eq(pages_that_differ(), 0);
+	ck_assert_uint_eq(watcher_unflushed(watcher), 0);
+}
+END_TEST
+
+/* T2: what is not copied is never more than the bound, at whatever moment one looks. */
+START_TEST(the_bound_is_never_passed)
+{
+	const uint64_t bound = 64;
+	pthread_t threads[WRITERS];
+	struct watcher_counters counters;
+
+	watcher_set_bound(watcher, bound, 200u << 20);
+	join(written);
+	start_writers(threads);
+	for (int look = 0; look < 100; look++) {
+		clock_sleep_ns(2000000);
+		ck_assert(!watcher_stop(watcher));
+		ck_assert_uint_le(watcher_unflushed(watcher), bound);
+		ck_assert_uint_le(pages_that_differ(), bound);
+		watcher_go(watcher);
+		copy_all();
+	}
+	watcher_set_bound(watcher, PAGES, 1u << 30);
+	end_writers(threads);
+	watcher_count(watcher, &counters);
+	ck_assert_uint_gt(counters.delays, 0);
+	copy_all();
+	ck_assert_uint_eq(pages_that_differ(), 0);
+}
+END_TEST
+
+/* T3, S1: between stop and go no byte changes. */
+START_TEST(stopped_writers_write_nothing)
+{
+	pthread_t threads[WRITERS];
+
+	join(written);
+	start_writers(threads);
+	for (int round = 0; round < 20; round++) {
+		clock_sleep_ns(3000000);
+		ck_assert(!watcher_stop(watcher));
+		copy_all();
+		clock_sleep_ns(1000000);
+		ck_assert_uint_eq(pages_that_differ(), 0);
+		watcher_go(watcher);
+	}
+	end_writers(threads);
+}
+END_TEST
+
+/* A child has the mapping, and the protection, and is tracked itself. */
+START_TEST(forked_writers_are_tracked)
+{
+	pid_t children[4];
+	int status;
+
+	join(written);
+	for (int i = 0; i < 4; i++) {
+		children[i] = fork();
+		ck_assert_int_ge(children[i], 0);
+		if (children[i] == 0) {
+			for (uint64_t page = (uint64_t)i; page < PAGES; page += 4)
+				memset(written + page * PAGE_BYTES, i + 1, PAGE_BYTES);
+			_exit(0);
+		}
+		copy_all();
+	}
+	for (int i = 0; i < 4; i++) {
+		while (waitpid(children[i], &status, WNOHANG) == 0)
+			copy_all();
+		ck_assert_int_eq(status, 0);
+	}
+	copy_all();
+	for (uint64_t page = 0; page < PAGES; page++)
+		ck_assert_uint_eq(image[page * PAGE_BYTES + 7], page % 4 + 1);
+	ck_assert_uint_eq(pages_that_differ(), 0);
+	watcher_reap(region);
+	ck_assert_uint_eq(watcher_writers(region), 1);
+}
+END_TEST
+
+START_TEST(a_moved_mapping_is_followed)
+{
+	void *moved;
+
+	join(written);
+	written[0] = 1;
+	moved = mremap(written, PAGES * PAGE_BYTES, PAGES * PAGE_BYTES,
+		       MREMAP_MAYMOVE | MREMAP_FIXED, map());
+	ck_assert_ptr_ne(moved, MAP_FAILED);
+	written = moved;
+	copy_all();
+	written[0] = 2;
+	written[7 * PAGE_BYTES] = 2;
+	ck_assert_uint_eq(watcher_marked(region), 2);
+	ck_assert(watcher_is_exact(region));
+	copy_all();
+	ck_assert_uint_eq(pages_that_differ(), 0);
+}
+END_TEST
+
+START_TEST(two_mappings_of_one_page_are_both_protected)
+{
+	uint8_t *second = map();
+
+	join(written);
+	join(second);
+	written[0] = 1;
+	second[0] = 2;
+	ck_assert_uint_eq(watcher_unflushed(watcher), 1);
+	copy_all();
+	second[1] = 3;
+	ck_assert_uint_eq(watcher_marked(region), 1);
+	copy_all();
+	written[2] = 4;
+	ck_assert_uint_eq(watcher_marked(region), 1);
+	copy_all();
+	ck_assert_uint_eq(pages_that_differ(), 0);
+	munmap(second, PAGES * PAGE_BYTES);
+	written[3] = 5;
+	copy_all();
+	ck_assert_uint_eq(pages_that_differ(), 0);
+}
+END_TEST
+
+/* Likely to be written next: one fault for many pages that are written one after another. */
+START_TEST(a_stream_faults_less_than_once_a_page)
+{
+	struct watcher_counters counters;
+
+	watcher_set_bound(watcher, 4 * PAGES, 1u << 30);
+	join(written);
+	for (uint64_t page = 0; page < PAGES; page++)
+		written[page * PAGE_BYTES] = 1;
+	watcher_count(watcher, &counters);
+	ck_assert_uint_lt(counters.write_faults, PAGES / 16);
+	ck_assert_uint_gt(counters.pages_ahead, PAGES / 2);
+	copy_all();
+	ck_assert_uint_eq(pages_that_differ(), 0);
+}
+END_TEST
+
+START_TEST(a_mapping_that_is_none_is_refused)
+{
+	struct uffd uffd;
+	struct error why;
+
+	ck_assert(!uffd_open_shared(&uffd, &why));
+	ck_assert_int_eq(watcher_join(region, uffd.fd, (uintptr_t)written,
+				      (PAGES + 1) * PAGE_BYTES, 0, getpid(), &why),
+			 -EINVAL);
+	ck_assert(!uffd_open_shared(&uffd, &why));
+	ck_assert_int_eq(watcher_join(region, uffd.fd, (uintptr_t)written, PAGE_BYTES, PAGES,
+				      getpid(), &why),
+			 -EINVAL);
+	ck_assert_uint_eq(watcher_writers(region), 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("watcher");
+	TCase *tcase = tcase_create("watcher");
+
+	tcase_set_timeout(tcase, 60);
+	tcase_add_checked_fixture(tcase, begin, end);
+	tcase_add_test(tcase, only_what_was_written_is_marked);
+	tcase_add_test(tcase, no_write_is_missed_by_a_racing_mover);
+	tcase_add_test(tcase, the_bound_is_never_passed);
+	tcase_add_test(tcase, stopped_writers_write_nothing);
+	tcase_add_test(tcase, forked_writers_are_tracked);
+	tcase_add_test(tcase, a_moved_mapping_is_followed);
+	tcase_add_test(tcase, two_mappings_of_one_page_are_both_protected);
+	tcase_add_test(tcase, a_stream_faults_less_than_once_a_page);
+	tcase_add_test(tcase, a_mapping_that_is_none_is_refused);
+	suite_add_tcase(suite, tcase);
+	return suite_run(suite);
+}
