@@ -5,12 +5,13 @@ set -eu
 
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/perdure-test.XXXXXX")
 STARTED= # processes that the test started and that are to be gone at its end
+FOLDERS= # other folders of the test, which go away as well
 clean_up() {
 	status=$?
 	for pid in $STARTED; do
 		kill -KILL "$pid" 2> /dev/null || true
 	done
-	rm -rf "$WORK"
+	rm -rf "$WORK" $FOLDERS
 	exit $status
 }
 trap clean_up EXIT
