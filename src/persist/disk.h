@@ -64,6 +64,7 @@ struct disk_ops {
 struct disk_file_options {
 	uint64_t create_bytes; /* 0: it exists; else it must not, and is written to its end */
 	uint32_t wait_ms_max;  /* in which some write, or the sync, comes to its end */
+	uint32_t lock_ms_max;  /* until another agent, killed perhaps, has let go of it */
 	bool no_ring;	       /* pread and pwrite only, without a limit: for the fallback's test */
 };
 

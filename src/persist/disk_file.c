@@ -21,9 +21,12 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/own_memory.h"
 #include "base/units.h"
 
+#define LOCK_NAP_NS 2000000u
+#define NS_PER_MS 1000000ull
 #define FILL_DEPTH 8
 
 /* Sees whether the file system takes direct transfers: some refuse only when they come. */
@@ -43,14 +46,18 @@ static int choose_direct(int fd)
 	return err;
 }
 
-static int lock(int fd, const char *path, struct error *why)
+/* A killed agent's ring holds the file, and with it the lock, until the kernel has put it away. */
+static int lock(int fd, const char *path, uint32_t wait_ms, struct error *why)
 {
+	uint64_t end_ns = clock_now_ns() + wait_ms * NS_PER_MS;
+
 	while (flock(fd, LOCK_EX | LOCK_NB)) {
-		if (errno == EWOULDBLOCK)
-			return error_set(why, -EBUSY, "\"%s\" is in use by another agent", path);
-		if (errno != EINTR)
+		if (errno != EWOULDBLOCK && errno != EINTR)
 			return error_set(why, -errno, "cannot lock \"%s\": %s", path,
 					 strerror(errno));
+		if (clock_now_ns() >= end_ns)
+			return error_set(why, -EBUSY, "\"%s\" is in use by another agent", path);
+		clock_sleep_ns(LOCK_NAP_NS);
 	}
 	return 0;
 }
@@ -180,7 +187,7 @@ static int make(const char *path, const struct disk_file_options *options,
 
 	if (fd < 0)
 		return error_set(why, -errno, "cannot create \"%s\": %s", path, strerror(errno));
-	err = lock(fd, path, why);
+	err = lock(fd, path, 0, why);
 	if (!err)
 		err = reserve(fd, path, options->create_bytes, why);
 	if (!err)
@@ -213,7 +220,7 @@ static int open_existing(const char *path, const struct disk_file_options *optio
 		return error_set(why, -errno, "cannot open \"%s\": %s", path, strerror(errno));
 	if (!S_ISREG(status.st_mode))
 		return error_set(why, -EINVAL, "\"%s\" is no regular file", path);
-	err = lock(fd, path, why);
+	err = lock(fd, path, options->lock_ms_max, why);
 	if (!err)
 		err = start(fd, path, (uint64_t)status.st_size / 4096 * 4096, options, ret_file,
 			    why);

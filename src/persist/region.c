@@ -17,6 +17,7 @@
 
 #include "base/own_memory.h"
 
+#define LOCK_MS 10000 /* longer than the kernel takes to put a killed agent's ring away */
 #define MODE 0600 /* others come to the region through its owner */
 
 enum region_file { FILE_NAMED, FILE_RESTORING, FILE_LIVE, FILE_IMAGE };
@@ -61,6 +62,7 @@ static int open_disk(const struct region_place *place, const char *name, uint64_
 	const struct disk_file_options options = {
 		.create_bytes = create_bytes,
 		.wait_ms_max = place->disk_wait_ms_max,
+		.lock_ms_max = LOCK_MS,
 	};
 	char path[PATH_MAX];
 
