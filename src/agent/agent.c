@@ -87,6 +87,17 @@ static int make_folder(const char *path, mode_t mode, struct error *why)
 	return 0;
 }
 
+/* Loop devices say the path of their file without the links in it: ours is to be the same. */
+static int resolve_folder(struct agent *agent, struct error *why)
+{
+	const char *path = agent->options->folder;
+
+	if (!realpath(path, agent->folder))
+		return error_set(why, -errno, "\"%s\": %s", path, strerror(errno));
+	agent->place.folder = agent->folder;
+	return 0;
+}
+
 static int lock_images(struct agent *agent, struct error *why)
 {
 	char path[PATH_MAX];
@@ -168,22 +179,25 @@ static int begin(struct agent *agent, struct error *why)
 {
 	int err;
 
-	agent->place.folder = agent->options->folder;
 	agent->place.images = agent->options->images;
 	agent->place.disk_wait_ms_max = DISK_WAIT_MS;
 	agent->lock_fd = agent->listen_fd = agent->signal_fd = agent->bell_fd = -1;
-	agent->inotify_fd = agent->pulse_fd = -1;
+	agent->inotify_fd = agent->pulse_fd = agent->freeze.fd = -1;
 	for (uint32_t i = 0; i < AGENT_CLIENTS_MAX; i++)
 		agent->clients[i].fd = -1;
 	err = host_id(agent->place.host_id, why);
 	if (!err)
-		err = make_folder(agent->place.folder, 0755, why);
+		err = make_folder(agent->options->folder, 0755, why);
+	if (!err)
+		err = resolve_folder(agent, why);
 	if (!err)
 		err = make_folder(agent->place.images, 0700, why);
 	if (!err)
 		err = lock_images(agent, why);
 	if (!err)
 		err = make_descriptors(agent, why);
+	if (!err)
+		err = agent_freeze_open(agent, why);
 	if (!err)
 		err = make_pulse(agent, why);
 	if (!err)
@@ -207,6 +221,7 @@ static void end(struct agent *agent)
 	watcher_destroy(agent->watcher);
 	ups_close(agent->ups);
 	button_close(&agent->button);
+	agent_freeze_close(agent);
 	if (agent->pulse)
 		munmap(agent->pulse, sizeof(*agent->pulse));
 	cleanup_fd(&agent->pulse_fd);
@@ -264,6 +279,8 @@ static int limit_ms(const struct agent *agent)
 
 	if (wake_ns < until_ns)
 		until_ns = wake_ns;
+	if (agent_freeze_wake_ns(agent) < until_ns)
+		until_ns = agent_freeze_wake_ns(agent);
 	if (agent->ups && ups_wake_ns(agent->ups, &agent->view) < until_ns)
 		until_ns = ups_wake_ns(agent->ups, &agent->view);
 	return until_ns <= now_ns ? 0 : (int)((until_ns - now_ns) / NS_PER_MS + 1);
@@ -338,6 +355,7 @@ int agent_run(const struct agent_options *options, struct error *why)
 		tell_manager("READY=1");
 		while (!agent_may_end(&agent)) {
 			wait_and_hear(&agent);
+			agent_freeze_settle(&agent);
 			agent_power(&agent, POWER_TICK);
 			do_chores(&agent, clock_now_ns());
 		}

@@ -5,10 +5,12 @@
 /* What the files of the agent share; all of it is the main thread's. */
 
 #include <jansson.h>
+#include <limits.h>
 #include <pthread.h>
 
 #include "agent/agent.h"
 #include "format/agent.h"
+#include "kernel/loop.h"
 #include "persist/button.h"
 #include "persist/mover.h"
 #include "persist/ups.h"
@@ -49,8 +51,21 @@ struct agent_making {
 	struct error why;
 };
 
+/* Those who are not tracked, held still for a save. */
+struct agent_freeze {
+	int fd;		 /* the freezer's; -1: there is none */
+	bool awaits;	 /* an answer */
+	bool touched;	 /* something may have to be undone */
+	bool under_way;	 /* the save waits for it */
+	bool stopped;	 /* no process is left to be stopped */
+	uint32_t rounds; /* of stopping */
+	uint32_t loops_done;
+	uint64_t end_ns;
+};
+
 struct agent {
 	const struct agent_options *options;
+	char folder[PATH_MAX]; /* of the regions, without links in its path */
 	struct region_place place;
 	int lock_fd; /* of the images' folder: one agent at a time */
 	int listen_fd;
@@ -67,6 +82,7 @@ struct agent {
 	struct agent_client clients[AGENT_CLIENTS_MAX];
 	struct agent_region regions[AGENT_REGIONS_MAX];
 	struct agent_making making;
+	struct agent_freeze freeze;
 
 	struct power power;
 	struct budget_terms terms;
@@ -105,6 +121,24 @@ int agent_watch_file(struct agent *agent, struct agent_region *region, const cha
 void agent_hear_files(struct agent *agent);
 /* Looks who has regions' files open, if somebody may; each second. */
 void agent_look_for_foreigners(struct agent *agent);
+/* Processes that are not tracked and have a region's file; returns how many, `max` at the most. */
+uint32_t agent_find_foreigners(const struct agent *agent, pid_t *ret_pids, uint32_t max);
+/* Loop devices on the region; as loop_find(). */
+size_t agent_find_loops(const struct agent *agent, const struct region *region,
+			struct loop_device *ret_devices, size_t max);
+
+/* ---- freeze.c ---- */
+
+/* Before there is any thread. */
+int agent_freeze_open(struct agent *agent, struct error *why);
+void agent_freeze_close(struct agent *agent);
+/* Begins to hold still who is not tracked; agent_save_still() is called when that is done. */
+void agent_freeze_begin(struct agent *agent);
+/* After the bell, and in time. */
+void agent_freeze_settle(struct agent *agent);
+uint64_t agent_freeze_wake_ns(const struct agent *agent);
+/* They may go on. */
+void agent_freeze_end(struct agent *agent);
 
 /* ---- armed.c ---- */
 
@@ -119,6 +153,8 @@ uint64_t agent_save_bytes(const struct agent *agent);
 void agent_power(struct agent *agent, enum power_event_kind kind);
 /* 0 if a save that somebody asked for began, or one is under way. */
 int agent_ask_save(struct agent *agent, bool rehearse, struct error *why);
+/* All who are not tracked are held still, as far as they can be: the save goes on. */
+void agent_save_still(struct agent *agent);
 void agent_settle_save(struct agent *agent);
 bool agent_may_end(const struct agent *agent);
 

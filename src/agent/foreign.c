@@ -10,7 +10,6 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -22,7 +21,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 
 #define QUIET_NS 2000000000u /* after the last that was heard: longer than a look lasts */
 #define EVENT_BYTES 4096
@@ -109,61 +107,61 @@ static bool opened_file(const struct region *region, pid_t pid, const struct sta
 	return found;
 }
 
-static bool any_process(const struct region *region, const struct stat *file)
+/* Who is not tracked and has it, `max` of them at the most; returns how many that are. */
+static uint32_t find_processes(const struct region *region, const struct stat *file,
+			       pid_t *ret_pids, uint32_t max)
 {
 	DIR *folder = opendir("/proc");
 	struct dirent *entry;
-	bool found = false;
+	uint32_t count = 0;
 
-	while (folder && !found && (entry = readdir(folder))) {
+	while (folder && count < max && (entry = readdir(folder))) {
 		pid_t pid = isdigit((unsigned char)entry->d_name[0]) ? atoi(entry->d_name) : 0;
 
-		found = pid > 0 && pid != getpid() &&
-			(maps_file(region, pid, file) || opened_file(region, pid, file));
+		if (pid > 0 && pid != getpid() &&
+		    (maps_file(region, pid, file) || opened_file(region, pid, file)))
+			ret_pids[count++] = pid;
 	}
 	if (folder)
 		closedir(folder);
-	return found;
+	return count;
+}
+
+uint32_t agent_find_foreigners(const struct agent *agent, pid_t *ret_pids, uint32_t max)
+{
+	uint32_t count = 0;
+	struct stat file;
+
+	for (uint32_t i = 0; i < AGENT_REGIONS_MAX; i++) {
+		const struct agent_region *place = &agent->regions[i];
+
+		if (place->region && place->foreign && place->region->watched &&
+		    !fstat(place->region->fd, &file))
+			count += find_processes(place->region, &file, ret_pids + count,
+						max - count);
+	}
+	return count;
 }
 
 /* The kernel's own: a loop device keeps a file open without a process. */
-static bool any_loop(const struct agent *agent, const struct region *region)
+size_t agent_find_loops(const struct agent *agent, const struct region *region,
+			struct loop_device *ret_devices, size_t max)
 {
-	DIR *folder = opendir("/sys/block");
-	char wanted[PATH_MAX], path[PATH_MAX], file[PATH_MAX];
-	struct dirent *entry;
-	bool found = false;
+	char path[PATH_MAX];
 
-	snprintf(wanted, sizeof(wanted), "%s/%s\n", agent->place.folder, region->name);
-	while (folder && !found && (entry = readdir(folder))) {
-		ssize_t bytes;
-		int fd;
-
-		if (strncmp(entry->d_name, "loop", 4))
-			continue;
-		snprintf(path, sizeof(path), "/sys/block/%s/loop/backing_file", entry->d_name);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		bytes = fd < 0 ? -1 : read(fd, file, sizeof(file) - 1);
-		if (fd >= 0)
-			close(fd);
-		if (bytes < 0)
-			continue;
-		file[bytes] = '\0';
-		found = !strcmp(file, wanted);
-	}
-	if (folder)
-		closedir(folder);
-	return found;
+	snprintf(path, sizeof(path), "%s/%s", agent->place.folder, region->name);
+	return loop_find(path, ret_devices, max);
 }
 
 static void look(struct agent *agent, struct agent_region *place, uint64_t now_ns)
 {
 	struct region *region = place->region;
 	struct stat file;
+	pid_t pid;
 
 	if (fstat(region->fd, &file))
 		return;
-	if (any_process(region, &file) || any_loop(agent, region)) {
+	if (find_processes(region, &file, &pid, 1) || agent_find_loops(agent, region, NULL, 0)) {
 		place->foreign_ns = now_ns;
 		return;
 	}

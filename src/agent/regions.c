@@ -286,10 +286,16 @@ void agent_settle_regions(struct agent *agent)
 int agent_destroy_region(struct agent *agent, struct agent_region *place, struct error *why)
 {
 	struct region *region = place->region;
+	struct loop_device loop;
 
 	if (agent->saving)
 		return error_set(why, -EBUSY, "a save is under way: destroy \"%s\" after it",
 				 region->name);
+	if (agent_find_loops(agent, region, &loop, 1))
+		return error_set(why, -EBUSY,
+				 "region \"%s\" is the file of /dev/loop%u: "
+				 "`perdure region unmount %s` first",
+				 region->name, loop.number, region->name);
 	if (region->watched)
 		mover_remove(agent->mover, region);
 	log_line("region \"%s\" destroyed", region->name);

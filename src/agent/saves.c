@@ -20,6 +20,11 @@ static void begin_save(struct agent *agent, enum power_reason reason)
 							: IMAGE_COMMANDED;
 	agent->saving = true;
 	agent->predicted_ns = budget_save_ns(&agent->terms, agent_save_bytes(agent));
+	agent_freeze_begin(agent);
+}
+
+void agent_save_still(struct agent *agent)
+{
 	mover_save(agent->mover, agent->save_reason, true);
 }
 
@@ -29,8 +34,10 @@ static void act(struct agent *agent, const struct power_action *action)
 		log_line("%s", action->words.text);
 	if (action->what == POWER_DO_SAVE)
 		begin_save(agent, action->reason);
-	else if (action->what == POWER_DO_RESUME)
+	if (action->what == POWER_DO_RESUME) {
 		mover_go(agent->mover);
+		agent_freeze_end(agent);
+	}
 }
 
 void agent_power(struct agent *agent, enum power_event_kind kind)

@@ -12,12 +12,14 @@
 #include "cli/agent_call.h"
 #include "cli/command_line.h"
 #include "cli/commands.h"
+#include "cli/region_mount.h"
 #include "cli/text.h"
 
 struct region_options {
 	const char *folder;
 	bool persist;
 	bool json;
+	bool format;
 	int32_t owner;
 };
 
@@ -39,6 +41,12 @@ static int take_json(void *target, const char *text, struct error *why)
 	return 0;
 }
 
+static int take_format(void *target, const char *text, struct error *why)
+{
+	((struct region_options *)target)->format = true;
+	return 0;
+}
+
 static int take_owner(void *target, const char *text, struct error *why)
 {
 	const struct passwd *user = getpwnam(text);
@@ -56,6 +64,7 @@ static const struct option_spec specs[] = {
 	{ "persist", NULL, "create: survives lost power (the only kind yet)", take_persist },
 	{ "owner", "USER", "create: who may map it, beside root (default: you)", take_owner },
 	{ "json", NULL, "list: print a JSON array", take_json },
+	{ "format", NULL, "mount: make an ext4 file system on an empty region", take_format },
 };
 
 static int fail(int code, const struct error *why)
@@ -149,6 +158,16 @@ static int list(const struct region_options *options, char **words, struct error
 	return 0;
 }
 
+static int mount_it(const struct region_options *options, char **words, struct error *why)
+{
+	return region_mount(options->folder, words[0], words[1], options->format, why);
+}
+
+static int unmount_it(const struct region_options *options, char **words, struct error *why)
+{
+	return region_unmount(options->folder, words[0], why);
+}
+
 static const struct {
 	const char *name;
 	int words;
@@ -158,6 +177,8 @@ static const struct {
 	{ "create", 2, create, "create NAME SIZE --persist [--owner USER]" },
 	{ "list", 0, list, "list [--json]" },
 	{ "destroy", 1, destroy, "destroy NAME" },
+	{ "mount", 2, mount_it, "mount NAME DIR [--format]" },
+	{ "unmount", 1, unmount_it, "unmount DIR|NAME" },
 };
 
 static void print_usage(FILE *out)
@@ -217,8 +238,8 @@ int cmd_region(int argc, char **argv)
 		return err ? fail(EXIT_FAILED, &why) : EXIT_DONE;
 	}
 	error_set(&why, -EINVAL,
-		  count ? "\"%s\" is none of create, list and destroy"
-			: "what? create, list or destroy%s",
+		  count ? "\"%s\" is none of create, list, destroy, mount and unmount"
+			: "what? create, list, destroy, mount or unmount%s",
 		  count ? words[0] : "");
 	return fail(EXIT_USAGE, &why);
 }

@@ -16,7 +16,7 @@ static const struct command {
 } commands[] = {
 	{ "run", cmd_run, "run a program whose cold pages live elsewhere" },
 	{ "serve", cmd_serve, "keep persistent regions, and save them when the power fails" },
-	{ "region", cmd_region, "make, list and destroy persistent regions" },
+	{ "region", cmd_region, "make, list, mount and destroy persistent regions" },
 	{ "save", cmd_save, "save them now, or rehearse it" },
 	{ "node", cmd_node, "lend this host's memory to others" },
 	{ "status", cmd_status, "what every running `perdure run` holds, and where" },
