@@ -25,23 +25,12 @@ freezer() {
 	done
 }
 
-# Whether a save has ended after the power's failure.
-has_saved() {
-	sed -n '/SIGPWR/,$p' "$LOG" | grep -q ': saved [0-9]'
-}
-
 # start_writer: sets WRITER.
 start_writer() {
 	python3 "$foreign" write "$REGIONS/plain" &
 	WRITER=$!
 	STARTED="$STARTED $WRITER"
 	wait_for 10 grep -q "$REGIONS/plain" "/proc/$WRITER/maps" || fail "the writer maps nothing"
-}
-
-# cut: the power fails. What is written before its save counts, what is written after it does not.
-cut() {
-	kill -PWR "$AGENT"
-	wait_for 20 says 'SIGPWR' && wait_for 20 has_saved || fail "no save: $(cat "$LOG")"
 }
 
 start_agent --no-ups
@@ -63,7 +52,7 @@ wait_for 5 is_in_state "$WRITER" R || fail "the writer is not told to go on"
 is_in_state $stopped T || fail "a process that its user had stopped goes on"
 
 # The power fails: they stay stopped after the save, and what is saved is one moment's.
-cut
+cut_power
 is_in_state "$WRITER" T || fail "the writer runs on after the save"
 is_in_state $reader T || fail "the reader runs on after the save"
 python3 "$foreign" check "$REGIONS/plain" > "$WORK/last" || fail "the file itself is a mixture"
@@ -77,7 +66,7 @@ cmp "$WORK/last" "$WORK/restored" || fail "not the last moment before the cut"
 # An agent that is killed while they are stopped lets them go.
 start_writer
 sleep 0.5
-cut
+cut_power
 is_in_state "$WRITER" T || fail "the writer runs on after the save"
 kill_agent
 wait_for 5 is_in_state "$WRITER" R || fail "nobody tells the writer to go on"

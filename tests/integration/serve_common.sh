@@ -78,3 +78,13 @@ field_is() {
 await() {
 	wait_for "$1" field_is "$2" "$3" "$4" || fail "$2: $3 is \"$(field "$2" "$3")\" and not \"$4\""
 }
+
+has_saved_for_sigpwr() {
+	sed -n '/SIGPWR/,$p' "$LOG" | grep -q ': saved [0-9]'
+}
+
+# cut_power: it fails. What is written before the agent's save counts; nobody writes after it.
+cut_power() {
+	kill -PWR "$AGENT"
+	wait_for 20 has_saved_for_sigpwr || fail "no save: $(cat "$LOG")"
+}
