@@ -121,14 +121,15 @@ static void quote(const char *text, char quoted[2 * UPS_SECRET_BYTES])
 	*quoted = '\0';
 }
 
-static void log_in(struct ups *ups)
+/* False when the server did not answer; a refusal is an answer. */
+static bool log_in(struct ups *ups)
 {
 	char line[2 * UPS_SECRET_BYTES + 16], word[2 * UPS_SECRET_BYTES], answer[UPSCLI_NETBUF_LEN];
 
 	ups->login_words.text[0] = '\0';
 	ups->is_logged_in = false;
 	if (!ups->user[0])
-		return;
+		return true;
 	quote(ups->user, word);
 	snprintf(line, sizeof(line), "USERNAME \"%s\"\n", word);
 	if (command(ups, line, answer, sizeof(answer))) {
@@ -141,11 +142,23 @@ static void log_in(struct ups *ups)
 	}
 	explicit_bzero(word, sizeof(word));
 	explicit_bzero(line, sizeof(line));
-	if (!ups->is_logged_in)
+	/* It goes to a log: a stranger's control characters do not. */
+	for (char *at = answer; *at; at++)
+		if (*at < ' ' || *at > '~')
+			*at = '?';
+	if (!ups->is_logged_in && answer[0])
 		error_set(&ups->login_words, 0, "UPS %s@%s:%u: user \"%s\" cannot log in: %.64s",
 			  ups->config.address.name, ups->config.address.host,
-			  ups->config.address.port, ups->user,
-			  answer[0] ? answer : upscli_strerror(&ups->connection));
+			  ups->config.address.port, ups->user, answer);
+	return answer[0];
+}
+
+/* Its words, while they are to be had. */
+static void lose(struct ups *ups)
+{
+	ups->is_connected = false;
+	tell_failure(ups, upscli_strerror(&ups->connection));
+	upscli_disconnect(&ups->connection);
 }
 
 static bool connect_to(struct ups *ups)
@@ -169,16 +182,10 @@ static bool connect_to(struct ups *ups)
 	setsockopt(upscli_fd(&ups->connection), SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
 	fcntl(upscli_fd(&ups->connection), F_SETFD, FD_CLOEXEC);
 	ups->is_connected = true;
-	log_in(ups);
-	return true;
-}
-
-/* Its words, while they are to be had. */
-static void lose(struct ups *ups)
-{
-	ups->is_connected = false;
-	tell_failure(ups, upscli_strerror(&ups->connection));
-	upscli_disconnect(&ups->connection);
+	if (log_in(ups))
+		return true;
+	lose(ups);
+	return false;
 }
 
 /* 0 and the value, which the library holds until the next call; its error otherwise. */

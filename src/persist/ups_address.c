@@ -11,7 +11,8 @@
 
 static int refuse(const char *text, const char *what, struct error *why)
 {
-	return error_set(why, -EINVAL, "\"%s\" is no UPS: %s; NAME@HOST[:PORT] is wanted", text, what);
+	return error_set(why, -EINVAL, "\"%s\" is no UPS: %s; NAME@HOST[:PORT] is wanted", text,
+			 what);
 }
 
 static bool take(const char *from, size_t bytes, const char *allowed, char *to, size_t to_bytes)
@@ -51,8 +52,10 @@ int ups_address_parse(const char *text, struct ups_address *ret_address, struct 
 		return refuse(text, "there is no '@'", why);
 	if (!take(text, (size_t)(at - text), LETTERS DIGITS "._-", address.name,
 		  sizeof(address.name)))
-		return refuse(text, "its name is empty, too long or has other signs than letters, "
-				    "digits and ._-", why);
+		return refuse(text,
+			      "its name is empty, too long or has other signs than letters, "
+			      "digits and ._-",
+			      why);
 	has_brackets = at[1] == '[';
 	host = at + 1 + has_brackets;
 	end = host + strcspn(host, has_brackets ? "]" : ":");

@@ -14,10 +14,8 @@ static const struct {
 	const char *word;
 	uint32_t flag;
 } words[] = {
-	{ "OL", POWER_ON_LINE },
-	{ "OB", POWER_ON_BATTERY },
-	{ "LB", POWER_LOW_BATTERY },
-	{ "FSD", POWER_FORCED_SHUTDOWN },
+	{ "OL", POWER_ON_LINE },	 { "OB", POWER_ON_BATTERY },
+	{ "LB", POWER_LOW_BATTERY },	 { "FSD", POWER_FORCED_SHUTDOWN },
 	{ "RB", POWER_REPLACE_BATTERY },
 };
 

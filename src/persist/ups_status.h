@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-/* ups.status: words with blanks between ("OB LB"). Words that do not matter here are passed over. */
+/* ups.status: words with blanks between ("OB LB"). Others than those of power.h are passed over. */
 uint32_t ups_status_flags(const char *text);
 
 /*
