@@ -4,6 +4,7 @@
 
 #include "persist/mover_state.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -13,7 +14,7 @@
 	(250ull * NS_PER_MS) /* the unit of heat: what is hot comes back within two seconds */
 #define SCAN_NS (1000ull * NS_PER_MS)
 #define PROBE_NS (10000ull * NS_PER_MS)
-#define PROBE_BYTES (8u << 20)
+#define PROBE_BYTES (16u << 20) /* or as much as a small region's packed area has */
 
 /* ---- Taking and putting ---- */
 
@@ -221,20 +222,37 @@ bool mover_flush_some(struct mover *mover)
 	return true;
 }
 
-void mover_probe(struct mover *mover)
+/* By the largest of the regions: a sequence that is too short tells the latency, not the rate. */
+static struct region *region_to_probe(struct mover *mover)
 {
-	uint64_t now_ns = clock_now_ns(), took_ns;
+	struct region *largest = NULL;
 
-	if (mover->probe_ns && now_ns - mover->probe_ns < PROBE_NS)
-		return;
 	for (uint32_t i = 0; i < WATCHER_REGIONS_MAX; i++) {
 		struct region *region = mover->regions[i];
 
-		if (!can_flush(region))
-			continue;
-		if (!image_probe(region->image, PROBE_BYTES, &took_ns))
-			rate_note(&mover->sequence, clock_now_ns(), PROBE_BYTES, took_ns);
-		mover->probe_ns = clock_now_ns();
-		return;
+		if (can_flush(region) && (!largest || region->bytes > largest->bytes))
+			largest = region;
 	}
+	return largest;
+}
+
+void mover_probe(struct mover *mover)
+{
+	uint64_t now_ns = clock_now_ns(), bytes = PROBE_BYTES, took_ns;
+	struct region *region;
+	int err;
+
+	if (mover->probe_ns && now_ns - mover->probe_ns < PROBE_NS)
+		return;
+	region = region_to_probe(mover);
+	if (!region)
+		return;
+	while ((err = image_probe(region->image, bytes, &took_ns)) == -EAGAIN &&
+	       bytes > RATE_SAMPLE_BYTES)
+		bytes /= 2;
+	mover->probe_ns = clock_now_ns();
+	if (!err)
+		rate_note(&mover->sequence, mover->probe_ns, bytes, took_ns);
+	/* The first sample is what the regions wait for to be armed. */
+	mover_ring(mover);
 }

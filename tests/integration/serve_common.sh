@@ -76,7 +76,7 @@ field_is() {
 
 # await SECONDS NAME FIELD VALUE
 await() {
-	wait_for "$1" field_is "$2" "$3" "$4" || fail "$2: $3 is \"$(field "$2" "$3")\" and not \"$4\""
+	wait_for "$1" field_is "$2" "$3" "$4" || fail "$2: $3 is \"$(field "$2" "$3")\" and not \"$4\": $(field "$2" why_not_armed): $(cat "$LOG")"
 }
 
 has_saved_for_sigpwr() {
