@@ -122,6 +122,7 @@ static int take_signals(struct agent *agent, struct error *why)
 	sigaddset(&set, SIGPWR);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a write beyond a limit is an error, as others are */
 	agent->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (agent->signal_fd < 0)
 		return error_set(why, -errno, "signalfd: %s", strerror(errno));

@@ -88,6 +88,9 @@ static int check(const struct agent *agent, const struct agent_region *place, st
 	if (agent->last_save.result)
 		return error_set(why, agent->last_save.result, "the last save failed: %s",
 				 agent->last_save.why.text);
+	if (agent->moved.last_error)
+		return error_set(why, agent->moved.last_error, "the images cannot be written: %s",
+				 strerror(-agent->moved.last_error));
 	if (bytes > agent->budget.bound_bytes)
 		return error_set(
 			why, -ENOSPC,

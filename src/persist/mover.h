@@ -55,6 +55,7 @@ struct mover_counters {
 	uint64_t pages_flushed; /* in the background */
 	uint64_t bytes_written;
 	uint64_t flush_errors;
+	int last_error; /* of the last writes: 0 or -errno */
 	uint64_t write_bytes_s; /* in sequence: the worst of the last minute; 0: not measured yet */
 	uint64_t flush_bytes_s; /* of scattered pages, lately; 0: not measured yet */
 };

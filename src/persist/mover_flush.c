@@ -12,6 +12,7 @@
 #define NS_PER_MS 1000000u
 #define PASS_NS                                                                                    \
 	(250ull * NS_PER_MS) /* the unit of heat: what is hot comes back within two seconds */
+#define REST_NS (500ull * NS_PER_MS) /* before a disk that failed is tried again */
 #define SCAN_NS (1000ull * NS_PER_MS)
 #define PROBE_NS (10000ull * NS_PER_MS)
 #define PROBE_BYTES (16u << 20) /* or as much as a small region's packed area has */
@@ -84,6 +85,8 @@ int mover_settle(struct mover *mover)
 		mover->counters.flush_errors += err != 0;
 		first = first ? first : err;
 	}
+	if (mover->run_count)
+		mover->counters.last_error = first;
 	mover->run_count = 0;
 	return first;
 }
@@ -192,6 +195,8 @@ bool mover_flush_some(struct mover *mover)
 	struct image_counters before;
 	struct region *region;
 
+	if (clock_now_ns() < mover->rest_until_ns)
+		return false;
 	if (!mover->passing) {
 		bool late = clock_now_ns() - mover->pass_begin_ns >= PASS_NS;
 
@@ -217,7 +222,8 @@ bool mover_flush_some(struct mover *mover)
 		mover->pass_region++;
 		mover->pass_page = 0;
 	}
-	mover_settle(mover);
+	if (mover_settle(mover))
+		mover->rest_until_ns = clock_now_ns() + REST_NS;
 	note_rate(mover, &before, image_counters(region->image));
 	return true;
 }

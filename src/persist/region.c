@@ -354,36 +354,55 @@ static int open_image(const struct region_place *place, struct region *region, s
 	return 0;
 }
 
+/* A region that cannot be served, and why; its files stay as they are. */
+static int give_up(const char *name, const struct error *trouble, struct region **ret_region,
+		   struct error *why)
+{
+	struct region *region = new_region(name);
+
+	if (!region)
+		return error_set(why, -ENOMEM, "no memory for a region");
+	region->trouble = *trouble;
+	region->state = REGION_DAMAGED;
+	*ret_region = region;
+	return 0;
+}
+
+static int begin(const struct region_place *place, struct watcher *watcher, struct region *region,
+		 struct error *why)
+{
+	int err = open_image(place, region, why);
+
+	if (!err)
+		err = make_tables(region, why);
+	if (!err)
+		err = watch(region, watcher, why);
+	if (err)
+		return err;
+	if (take_over(place, region)) {
+		region->restored = region->packed_restored = region->page_count;
+		region->state = REGION_LIVE;
+		err = map_file(region, why);
+		if (!err)
+			watcher_mark(region->watched, 0, region->page_count);
+		return err;
+	}
+	remove_file(place, region->name, FILE_LIVE);
+	remove_file(place, region->name, FILE_NAMED);
+	return begin_restore(place, region, why);
+}
+
 int region_open(const struct region_place *place, struct watcher *watcher, const char *name,
 		struct region **ret_region, struct error *why)
 {
 	struct region *region = new_region(name);
-	int err;
+	struct error trouble;
 
 	if (!region)
 		return error_set(why, -ENOMEM, "no memory for a region");
-	if (open_image(place, region, &region->trouble)) {
-		region->state = REGION_DAMAGED;
-		*ret_region = region;
-		return 0;
-	}
-	err = make_tables(region, why);
-	if (!err)
-		err = watch(region, watcher, why);
-	if (!err && take_over(place, region)) {
-		err = map_file(region, why);
-		region->restored = region->packed_restored = region->page_count;
-		region->state = REGION_LIVE;
-		if (!err)
-			watcher_mark(region->watched, 0, region->page_count);
-	} else if (!err) {
-		remove_file(place, name, FILE_LIVE);
-		remove_file(place, name, FILE_NAMED);
-		err = begin_restore(place, region, why);
-	}
-	if (err) {
+	if (begin(place, watcher, region, &trouble)) {
 		region_close(region);
-		return err;
+		return give_up(name, &trouble, ret_region, why);
 	}
 	*ret_region = region;
 	return 0;
