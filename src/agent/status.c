@@ -133,6 +133,7 @@ json_t *agent_status_json(const struct agent *agent)
 		 predicted_ns = budget_save_ns(&agent->terms, bytes);
 	json_t *object = json_object(), *regions = json_array();
 
+	set_text(object, "command", "perdure serve");
 	set(object, "pid", (uint64_t)getpid());
 	set_text(object, "folder", agent->place.folder);
 	set_text(object, "images", agent->place.images);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -11,6 +12,13 @@
 
 #include "base/cleanup.h"
 #include "base/descriptor_pass.h"
+
+const char *agent_folder(void)
+{
+	const char *folder = getenv("PERDURE_FOLDER");
+
+	return folder ? folder : AGENT_FOLDER;
+}
 
 int agent_request_make(struct agent_request *ret_request, enum agent_verb verb, const char *name,
 		       struct error *why)

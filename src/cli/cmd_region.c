@@ -13,7 +13,7 @@
 #include "cli/command_line.h"
 #include "cli/commands.h"
 #include "cli/region_mount.h"
-#include "cli/text.h"
+#include "cli/region_text.h"
 
 struct region_options {
 	const char *folder;
@@ -101,42 +101,6 @@ static int destroy(const struct region_options *options, char **words, struct er
 	return err ? err : agent_call(options->folder, &request, -1, &answer, NULL, why);
 }
 
-static const char *text_of(const json_t *object, const char *name)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-
-	return text ? text : "-";
-}
-
-static uint64_t number_of(const json_t *object, const char *name)
-{
-	return (uint64_t)json_integer_value(json_object_get(object, name));
-}
-
-static void print_regions(const json_t *regions)
-{
-	char bytes[TEXT_AMOUNT_BYTES], unflushed[TEXT_AMOUNT_BYTES];
-	const json_t *region;
-	size_t index;
-
-	if (!json_array_size(regions)) {
-		puts("no regions; `perdure region create NAME SIZE --persist` makes one");
-		return;
-	}
-	printf("%-20s %8s %-10s %10s %-10s %10s  %s\n", "NAME", "SIZE", "STATE", "UNFLUSHED",
-	       "TRACKED", "GENERATION", "ARMED");
-	json_array_foreach(regions, index, region)
-	{
-		bool armed = json_is_true(json_object_get(region, "armed"));
-
-		printf("%-20s %7sB %-10s %9sB %-10s %10" PRIu64 "  %s%s\n", text_of(region, "name"),
-		       text_bytes(number_of(region, "bytes"), bytes), text_of(region, "state"),
-		       text_bytes(number_of(region, "unflushed_bytes"), unflushed),
-		       text_of(region, "tracked"), number_of(region, "generation"),
-		       armed ? "yes" : "NO: ", armed ? "" : text_of(region, "why_not_armed"));
-	}
-}
-
 static int list(const struct region_options *options, char **words, struct error *why)
 {
 	struct agent_request request;
@@ -152,7 +116,7 @@ static int list(const struct region_options *options, char **words, struct error
 		json_dumpf(regions, stdout, JSON_INDENT(2));
 		putchar('\n');
 	} else {
-		print_regions(regions);
+		region_text_print(regions);
 	}
 	json_decref(status);
 	return 0;
@@ -215,7 +179,7 @@ static int read_words(int argc, char **argv, struct region_options *options, cha
 
 int cmd_region(int argc, char **argv)
 {
-	struct region_options options = { .folder = AGENT_FOLDER, .owner = -1 };
+	struct region_options options = { .folder = agent_folder(), .owner = -1 };
 	char *words[3];
 	struct error why;
 	bool help = false;

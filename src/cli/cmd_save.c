@@ -95,7 +95,7 @@ static size_t print_unarmed(const char *folder, size_t *ret_count, struct error 
 
 int cmd_save(int argc, char **argv)
 {
-	struct save_options options = { .folder = AGENT_FOLDER };
+	struct save_options options = { .folder = agent_folder() };
 	struct agent_request request;
 	struct error why;
 	json_t *save;

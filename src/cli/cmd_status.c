@@ -6,8 +6,10 @@
 
 #include "base/bytes.h"
 #include "base/option.h"
+#include "cli/agent_call.h"
 #include "cli/command_line.h"
 #include "cli/commands.h"
+#include "cli/region_text.h"
 #include "cli/run_counters.h"
 #include "cli/run_json.h"
 #include "cli/run_reader.h"
@@ -18,6 +20,7 @@
 
 struct status_options {
 	bool json;
+	const char *folder;
 };
 
 static int take_json(void *target, const char *text, struct error *why)
@@ -26,9 +29,47 @@ static int take_json(void *target, const char *text, struct error *why)
 	return 0;
 }
 
+static int take_folder(void *target, const char *text, struct error *why)
+{
+	((struct status_options *)target)->folder = text;
+	return 0;
+}
+
 static const struct option_spec specs[] = {
-	{ "json", NULL, "print a JSON array, one object a run (perdure-report(5))", take_json },
+	{ "json", NULL, "print a JSON array, one object a run (perdure-report(5)), then the agent's",
+	  take_json },
+	{ "folder", "DIR", "the agent's folder of regions (default: " AGENT_FOLDER ")",
+	  take_folder },
 };
+
+/* What the agent says of itself; NULL without one. One that does not answer is said. */
+static json_t *ask_agent(const char *folder)
+{
+	struct agent_request request;
+	json_t *status = NULL;
+	struct error why;
+
+	agent_request_make(&request, AGENT_STATUS, NULL, NULL);
+	if (agent_is_there(folder) &&
+	    agent_call_json(folder, &request, AGENT_LIMIT_MS, &status, &why))
+		fprintf(stderr, "perdure status: %s\n", why.text);
+	return status;
+}
+
+static void print_agent(const json_t *agent)
+{
+	const char *power = json_string_value(
+		json_object_get(json_object_get(agent, "power"), "state"));
+	char bound[TEXT_AMOUNT_BYTES], unflushed[TEXT_AMOUNT_BYTES];
+
+	printf("\nregions of perdure serve (%d): power %s, %sB unflushed of at most %sB\n",
+	       (int)json_integer_value(json_object_get(agent, "pid")), power ? power : "?",
+	       text_bytes((uint64_t)json_integer_value(json_object_get(agent, "unflushed_bytes")),
+			  unflushed),
+	       text_bytes((uint64_t)json_integer_value(json_object_get(agent, "bound_bytes")),
+			  bound));
+	region_text_print(json_object_get(agent, "regions"));
+}
 
 static void print_backings(const struct run_segment *segment, const struct run_counters *total)
 {
@@ -81,7 +122,7 @@ static void print_table(const struct run_reader *readers, uint32_t count)
 		print_run(readers[i].segment);
 }
 
-static void print_json(const struct run_reader *readers, uint32_t count)
+static void print_json(const struct run_reader *readers, uint32_t count, json_t *agent)
 {
 	json_t *list = json_array(), *one;
 	uint32_t i;
@@ -91,6 +132,8 @@ static void print_json(const struct run_reader *readers, uint32_t count)
 		json_object_set_new(one, "processes", run_json_members(readers[i].segment));
 		json_array_append_new(list, one);
 	}
+	if (agent)
+		json_array_append(list, agent);
 	json_dumpf(list, stdout, JSON_INDENT(2));
 	putchar('\n');
 	json_decref(list);
@@ -99,18 +142,23 @@ static void print_json(const struct run_reader *readers, uint32_t count)
 int cmd_status(int argc, char **argv)
 {
 	static struct run_reader readers[RUN_READ_MAX];
-	struct status_options options = { 0 };
+	struct status_options options = { .folder = agent_folder() };
 	uint32_t count, mute;
+	json_t *agent;
 	int code;
 
-	if (!command_line_read("Shows every `perdure run` of this host: what is where.",
+	if (!command_line_read("Shows every `perdure run` of this host, and the agent's regions: what is where.",
 			       specs, ARRAY_COUNT(specs), argc, argv, &options, &code))
 		return code;
 	count = run_reader_open_all(readers, &mute);
+	agent = ask_agent(options.folder);
 	if (options.json)
-		print_json(readers, count);
+		print_json(readers, count, agent);
 	else
 		print_table(readers, count);
+	if (agent && !options.json)
+		print_agent(agent);
+	json_decref(agent);
 	run_reader_close_all(readers, count);
 	if (mute)
 		fprintf(stderr,

@@ -19,6 +19,9 @@ words check orders 1
 field_is orders unflushed_bytes 0 || fail "reading counts as writing"
 field_is orders tracked exactly || fail "a tracked writer counts as a foreign one"
 
+"$PERDURE" status | grep -q '^orders  *32.0MB live' || fail "perdure status does not show the region"
+"$PERDURE" status --json | grep -q '"perdure serve"' || fail "perdure status --json does not show the agent"
+
 # M5 6: the save is only of what is not flushed yet. Its control is the first save of everything.
 save --json
 pages=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["pages"])' "$WORK/saved")
