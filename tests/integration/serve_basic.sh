@@ -68,6 +68,7 @@ dd if=/dev/urandom of="$WORK/noise" bs=4096 count=256 2> /dev/null
 dd if="$WORK/noise" of="$REGIONS/other" conv=notrunc 2> /dev/null
 save
 await 20 other tracked exactly
+await 20 other unflushed_bytes 0
 dd if="$WORK/noise" of="$REGIONS/other" bs=4096 seek=3 count=5 conv=notrunc 2> /dev/null
 cp "$REGIONS/other" "$WORK/kept"
 sleep 0.2
