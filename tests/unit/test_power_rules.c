@@ -169,7 +169,10 @@ static const char *step_letter(struct trial *t, struct facts *facts, const struc
 	return check_step(facts, letter, t);
 }
 
-/* All sequences of five events, each 2 s or 61 s after the one before (beyond all limits). */
+/*
+ * All sequences of five events (four from the start), each 2 s after the one before or 61, which is
+ * beyond all limits.
+ */
 #define DEPTH 5
 
 static void explore(const struct trial *t, const struct facts *facts, uint32_t depth,
@@ -200,8 +203,8 @@ START_TEST(every_short_sequence_keeps_the_rules)
 	/* From the start, and from mains power. */
 	if (_i)
 		ck_assert_ptr_null(step_letter(&t, &facts, &letters[1], 0));
-	explore(&t, &facts, DEPTH, &steps);
-	ck_assert_uint_gt(steps, 10000000);
+	explore(&t, &facts, _i ? DEPTH : DEPTH - 1, &steps);
+	ck_assert_uint_gt(steps, _i ? 10000000 : 400000);
 }
 END_TEST
 
