@@ -160,7 +160,7 @@ static int begin_parts(struct agent *agent, struct error *why)
 		.user = options->ups_user,
 		.password_file = options->ups_password_file,
 		.poll_ms = UPS_POLL_MS,
-		.wait_ms = UPS_WAIT_MS,
+		.wait_s = UPS_WAIT_S,
 		.silent_ms = UPS_SILENT_MS,
 	};
 	int err = watcher_create(&agent->watcher, why);

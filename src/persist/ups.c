@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/select.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -30,6 +29,7 @@
 #define MS_NS ((uint64_t)1000000)
 #define RETRY_MS_FIRST 100
 #define CHARGE_MAX 100
+#define NO_ANSWER "the server does not answer, or has closed the connection"
 #define RUNTIME_S_MAX 10000000
 
 enum life { LIFE_RUNS, LIFE_ENDED, LIFE_LEFT };
@@ -101,13 +101,28 @@ static bool has_low_descriptor(void)
 	return fd >= 0 && fd < FD_SETSIZE;
 }
 
-/* One command that is answered with OK. */
-static bool command(struct ups *ups, const char *line, char *answer, size_t answer_bytes)
+/*
+ * One line to the server and one back, without its end; false when none came in time. The library's
+ * upscli_get() would wait for 5 s, whatever it is told.
+ */
+static bool exchange(struct ups *ups, const char *line, char answer[UPSCLI_NETBUF_LEN])
 {
-	*answer = '\0';
-	return upscli_sendline(&ups->connection, line, strlen(line)) == 0 &&
-	       upscli_readline(&ups->connection, answer, answer_bytes) == 0 &&
-	       !strncmp(answer, "OK", 2);
+	time_t wait_s = ups->config.wait_s;
+
+	answer[0] = '\0';
+	if (upscli_sendline_timeout(&ups->connection, line, strlen(line), wait_s) ||
+	    upscli_readline_timeout(&ups->connection, answer, UPSCLI_NETBUF_LEN, wait_s))
+		return false;
+	/* What comes of a stranger may go to a log: no control characters. */
+	for (char *at = answer; *at; at++)
+		if (*at < ' ' || *at > '~')
+			*at = '?';
+	return true;
+}
+
+static bool command(struct ups *ups, const char *line, char answer[UPSCLI_NETBUF_LEN])
+{
+	return exchange(ups, line, answer) && !strncmp(answer, "OK", 2);
 }
 
 /* `text` as one word of the server's language. */
@@ -132,20 +147,16 @@ static bool log_in(struct ups *ups)
 		return true;
 	quote(ups->user, word);
 	snprintf(line, sizeof(line), "USERNAME \"%s\"\n", word);
-	if (command(ups, line, answer, sizeof(answer))) {
+	if (command(ups, line, answer)) {
 		quote(ups->password, word);
 		snprintf(line, sizeof(line), "PASSWORD \"%s\"\n", word);
-		if (command(ups, line, answer, sizeof(answer))) {
+		if (command(ups, line, answer)) {
 			snprintf(line, sizeof(line), "LOGIN %s\n", ups->config.address.name);
-			ups->is_logged_in = command(ups, line, answer, sizeof(answer));
+			ups->is_logged_in = command(ups, line, answer);
 		}
 	}
 	explicit_bzero(word, sizeof(word));
 	explicit_bzero(line, sizeof(line));
-	/* It goes to a log: a stranger's control characters do not. */
-	for (char *at = answer; *at; at++)
-		if (*at < ' ' || *at > '~')
-			*at = '?';
 	if (!ups->is_logged_in && answer[0])
 		error_set(&ups->login_words, 0, "UPS %s@%s:%u: user \"%s\" cannot log in: %.64s",
 			  ups->config.address.name, ups->config.address.host,
@@ -153,107 +164,94 @@ static bool log_in(struct ups *ups)
 	return answer[0];
 }
 
-/* Its words, while they are to be had. */
-static void lose(struct ups *ups)
+static void lose(struct ups *ups, const char *what)
 {
 	ups->is_connected = false;
-	tell_failure(ups, upscli_strerror(&ups->connection));
+	tell_failure(ups, what);
 	upscli_disconnect(&ups->connection);
 }
 
 static bool connect_to(struct ups *ups)
 {
 	const struct ups_address *address = &ups->config.address;
-	struct timeval wait = { .tv_sec = ups->config.wait_ms / 1000,
-				.tv_usec = (suseconds_t)(ups->config.wait_ms % 1000) * 1000 };
-	struct timeval wait_left = wait;
+	struct timeval wait = { .tv_sec = ups->config.wait_s };
 
 	if (!has_low_descriptor()) {
 		tell_failure(ups, "too many descriptors are open for its library");
 		return false;
 	}
-	if (upscli_tryconnect(&ups->connection, address->host, address->port, 0, &wait_left)) {
+	if (upscli_tryconnect(&ups->connection, address->host, address->port, 0, &wait)) {
 		tell_failure(ups, upscli_strerror(&ups->connection));
 		upscli_disconnect(&ups->connection);
 		return false;
 	}
-	/* It reads without a limit otherwise. */
-	setsockopt(upscli_fd(&ups->connection), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
-	setsockopt(upscli_fd(&ups->connection), SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
 	fcntl(upscli_fd(&ups->connection), F_SETFD, FD_CLOEXEC);
 	ups->is_connected = true;
 	if (log_in(ups))
 		return true;
-	lose(ups);
+	lose(ups, NO_ANSWER);
 	return false;
 }
 
-/* 0 and the value, which the library holds until the next call; its error otherwise. */
-static int get(struct ups *ups, const char *variable, const char **ret_value)
+/* As ups_status_value(); -EIO when the connection is lost. */
+static int get(struct ups *ups, const char *variable, char value[UPS_VALUE_BYTES])
 {
-	const char *query[] = { "VAR", ups->config.address.name, variable };
-	char **answer;
-	size_t count;
+	char line[UPS_NAME_BYTES + 64], answer[UPSCLI_NETBUF_LEN], said[64];
+	const char *name = ups->config.address.name, *refusal = "";
+	int err;
 
-	if (upscli_get(&ups->connection, 3, query, &count, &answer)) {
-		int code = upscli_upserror(&ups->connection);
-
-		return code ? code : UPSCLI_ERR_PROTOCOL;
+	snprintf(line, sizeof(line), "GET VAR %s %s\n", name, variable);
+	if (!exchange(ups, line, answer)) {
+		lose(ups, NO_ANSWER);
+		return -EIO;
 	}
-	if (count < 4)
-		return UPSCLI_ERR_PROTOCOL;
-	*ret_value = answer[3];
-	return 0;
+	err = ups_status_value(answer, name, variable, value, &refusal);
+	if (err == -EPROTO) {
+		lose(ups, "what answers there is not NUT's upsd");
+		return -EIO;
+	}
+	if (err == -EREMOTEIO) {
+		snprintf(said, sizeof(said), "upsd says %.48s", refusal);
+		tell_failure(ups, said);
+	}
+	return err;
 }
 
 static int get_number(struct ups *ups, const char *variable, uint32_t max, uint32_t *ret_number)
 {
-	const char *value;
-	int code = get(ups, variable, &value);
+	char value[UPS_VALUE_BYTES];
+	int err = get(ups, variable, value);
 
-	*ret_number = code ? POWER_ABSENT : ups_status_number(value, max);
-	return code == UPSCLI_ERR_VARNOTSUPP || code == UPSCLI_ERR_VARUNKNOWN ? 0 : code;
+	*ret_number = err ? POWER_ABSENT : ups_status_number(value, max);
+	return err == -ENODATA ? 0 : err;
 }
 
 static int ask(struct ups *ups, struct power_ups *power)
 {
-	const char *status;
-	int code = get(ups, "ups.status", &status);
+	char status[UPS_VALUE_BYTES];
+	int err = get(ups, "ups.status", status);
 
-	if (code)
-		return code;
+	if (err == -ENODATA)
+		tell_failure(ups, "it has no ups.status");
+	if (err)
+		return err;
 	power->link = POWER_ANSWERS;
 	power->flags = ups_status_flags(status);
-	code = get_number(ups, "battery.charge", CHARGE_MAX, &power->charge_percent);
-	if (!code)
-		code = get_number(ups, "battery.runtime", RUNTIME_S_MAX, &power->runtime_s);
-	return code;
+	err = get_number(ups, "battery.charge", CHARGE_MAX, &power->charge_percent);
+	return err ? err : get_number(ups, "battery.runtime", RUNTIME_S_MAX, &power->runtime_s);
 }
 
-/* False when the connection is of no use any more. */
+/* False when the connection was lost. Where only what stands behind the server is, it stays. */
 static bool poll_once(struct ups *ups)
 {
 	struct ups_view view = { .is_logged_in = ups->is_logged_in, .words = ups->login_words };
-	int code = ask(ups, &view.power);
+	int err = ask(ups, &view.power);
 
-	if (!code) {
+	if (!err) {
 		view.answered_ns = clock_now_ns();
 		tell(ups, &view);
-		return true;
 	}
-	switch (code) {
-	case UPSCLI_ERR_DATASTALE:
-	case UPSCLI_ERR_DRVNOTCONN:
-	case UPSCLI_ERR_UNKNOWNUPS:
-	case UPSCLI_ERR_ACCESSDENIED:
-	case UPSCLI_ERR_VARNOTSUPP:
-	case UPSCLI_ERR_VARUNKNOWN:
-		/* The server is there, what stands behind it is not. */
-		tell_failure(ups, upscli_strerror(&ups->connection));
-		return upscli_fd(&ups->connection) >= 0;
-	default:
-		return false;
-	}
+	return err != -EIO;
 }
 
 /* Sleeps; true when it is to end. */
@@ -288,7 +286,6 @@ static void *run(void *argument)
 				retry_ms = RETRY_MS_FIRST;
 				continue;
 			}
-			lose(ups);
 		}
 		sleep_ms = retry_ms;
 		retry_ms = retry_ms * 2 < UPS_RETRY_MS_MAX ? retry_ms * 2 : UPS_RETRY_MS_MAX;
@@ -367,7 +364,7 @@ int ups_open(const struct ups_config *config, struct ups **ret_ups, struct error
 
 	if (!ups)
 		return error_set(why, -ENOMEM, "no memory for the UPS");
-	assert(config->poll_ms && config->wait_ms && config->silent_ms);
+	assert(config->poll_ms && config->wait_s && config->silent_ms);
 	ups->config = *config;
 	ups->news_fd = ups->stop_fd = ups->ended_fd = -1;
 	pthread_mutex_init(&ups->lock, NULL);
@@ -423,7 +420,7 @@ void ups_close(struct ups *ups)
 	say(ups->stop_fd);
 	ended = (struct pollfd){ .fd = ups->ended_fd, .events = POLLIN };
 	do
-		ready = poll(&ended, 1, (int)(ups->config.wait_ms + ups->config.wait_ms / 2));
+		ready = poll(&ended, 1, 2000 * (int)ups->config.wait_s);
 	while (ready < 0 && errno == EINTR);
 	if (ready > 0) {
 		pthread_join(ups->thread, NULL);

@@ -26,7 +26,7 @@
 #include "policy/power.h"
 
 #define UPS_POLL_MS 50
-#define UPS_WAIT_MS 1000       /* for one answer */
+#define UPS_WAIT_S 1	      /* for one answer; the library counts in seconds */
 #define UPS_SILENT_MS 2000     /* without an answer it does not answer: power's POWER_SILENT */
 #define UPS_RETRY_MS_MAX 1000  /* between attempts to connect */
 #define UPS_SECRET_BYTES 128   /* a user's name, a password, each with its final NUL */
@@ -36,7 +36,7 @@ struct ups_config {
 	const char *user;	   /* NULL: it only reads */
 	const char *password_file; /* its first line; not for others to read. With a user only */
 	uint32_t poll_ms;
-	uint32_t wait_ms;
+	uint32_t wait_s;
 	uint32_t silent_ms;
 };
 
@@ -66,8 +66,8 @@ void ups_look(struct ups *ups, uint64_t now_ns, struct ups_view *ret_view);
 uint64_t ups_wake_ns(const struct ups *ups, const struct ups_view *view);
 
 /*
- * Logs out and ends. NULL is allowed. Waits for at most wait_ms and a half more; a thread that is
- * stuck by then (in a look-up of the host's name, say) is left to end by itself.
+ * Logs out and ends. NULL is allowed. Waits for at most twice wait_s; a thread that is stuck by
+ * then (in a look-up of the host's name, say) is left to end by itself.
  */
 void ups_close(struct ups *ups);
 

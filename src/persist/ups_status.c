@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "persist/ups_status.h"
 
+#include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -52,4 +54,51 @@ uint32_t ups_status_number(const char *text, uint32_t max)
 			return POWER_ABSENT;
 	}
 	return (uint32_t)number;
+}
+
+/* Moves *at behind the word and the blank that follows it. */
+static bool pass(const char **at, const char *word)
+{
+	size_t bytes = strlen(word);
+
+	if (strncmp(*at, word, bytes) || (*at)[bytes] != ' ')
+		return false;
+	*at += bytes + 1;
+	return true;
+}
+
+/* What stands between quotes, where a backslash makes the next sign a plain one. */
+static bool unquote(const char *at, char to[UPS_VALUE_BYTES])
+{
+	size_t bytes = 0;
+
+	if (*at++ != '"')
+		return false;
+	for (; *at != '"'; at++) {
+		if (*at == '\\')
+			at++;
+		if (!*at || bytes == UPS_VALUE_BYTES - 1)
+			return false;
+		to[bytes++] = *at;
+	}
+	to[bytes] = '\0';
+	return at[1] == '\0';
+}
+
+int ups_status_value(const char *line, const char *name, const char *variable,
+		     char ret_value[UPS_VALUE_BYTES], const char **ret_refusal)
+{
+	const char *at = line;
+	char value[UPS_VALUE_BYTES];
+
+	if (pass(&at, "ERR")) {
+		if (!strcmp(at, "VAR-NOT-SUPPORTED"))
+			return -ENODATA;
+		*ret_refusal = at;
+		return *at ? -EREMOTEIO : -EPROTO;
+	}
+	if (!pass(&at, "VAR") || !pass(&at, name) || !pass(&at, variable) || !unquote(at, value))
+		return -EPROTO;
+	strcpy(ret_value, value);
+	return 0;
 }

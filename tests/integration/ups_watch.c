@@ -71,7 +71,7 @@ static int wait_ms(const struct ups *ups, const struct ups_view *view)
 int main(int argc, char **argv)
 {
 	struct ups_config config = { .poll_ms = UPS_POLL_MS,
-				     .wait_ms = UPS_WAIT_MS,
+				     .wait_s = UPS_WAIT_S,
 				     .silent_ms = UPS_SILENT_MS };
 	struct pollfd polls[2] = { { .fd = STDIN_FILENO, .events = POLLIN } };
 	char last[512] = "", line[512];
