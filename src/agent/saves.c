@@ -55,6 +55,12 @@ void agent_power(struct agent *agent, enum power_event_kind kind)
 	}
 	power_step(&agent->power, &event, &action);
 	act(agent, &action);
+	/* All is saved, and the primary waits for us before it has the power cut (S4). */
+	if (agent->ups && power_may_log_out(&agent->power)) {
+		log_line("logged out from the UPS's server: it may cut the power");
+		ups_close(agent->ups);
+		agent->ups = NULL;
+	}
 }
 
 int agent_ask_save(struct agent *agent, bool rehearse, struct error *why)

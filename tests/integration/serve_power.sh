@@ -149,4 +149,21 @@ field orders why_not_armed | grep -q 's' || fail "no reason"
 row 1 'largest' region --folder "$REGIONS" --persist create huge 100G
 flip OL 100 600
 await 30 orders armed True
+
+# The primary forces a shutdown: saved at once, and then logged out, which it waits for (S4).
+logged_in() {
+	upsc -c "$UPS" 2> /dev/null | grep -q 127.0.0.1
+}
+is_logged_out() {
+	! logged_in
+}
+wait_for 5 logged_in || fail "the agent is not logged in: $(cat "$LOG")"
+write_for_ever
+fails flip 'OB LB FSD' 5 60
+wait_for 5 is_logged_out || fail "the agent stays logged in after its save: $(cat "$LOG")"
+memory_stands || fail "the writer goes on before the power is cut: $(cat "$LOG")"
+end_writer
+lose_power
+flip OL 100 600
+restored_as_then FSD
 stop_agent
