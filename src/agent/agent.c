@@ -27,6 +27,8 @@
 #include "base/robust_lock.h"
 #include "persist/host.h"
 
+#define LOCK_TRIES 500
+#define LOCK_NAP_NS 2000000u
 #define CHORES_NS 1000000000u
 #define DISK_WAIT_MS 60000u /* a disk that is slower than that for one write is given up */
 #define POLL_FDS_MAX (AGENT_CLIENTS_MAX + BUTTON_MAX + 5)
@@ -106,9 +108,13 @@ static int lock_images(struct agent *agent, struct error *why)
 	agent->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (agent->lock_fd < 0)
 		return error_set(why, -errno, "cannot open \"%s\": %s", path, strerror(errno));
-	if (flock(agent->lock_fd, LOCK_EX | LOCK_NB))
-		return error_set(why, -EBUSY, "another agent serves the images of \"%s\"",
-				 agent->place.images);
+	/* The gatekeeper of one that was killed may hold it for a moment. */
+	for (uint32_t i = 0; flock(agent->lock_fd, LOCK_EX | LOCK_NB); i++) {
+		if (i == LOCK_TRIES)
+			return error_set(why, -EBUSY, "another agent serves the images of \"%s\"",
+					 agent->place.images);
+		clock_sleep_ns(LOCK_NAP_NS);
+	}
 	return 0;
 }
 
@@ -186,6 +192,8 @@ static int begin(struct agent *agent, struct error *why)
 	agent->inotify_fd = agent->pulse_fd = agent->freeze.fd = -1;
 	for (uint32_t i = 0; i < AGENT_CLIENTS_MAX; i++)
 		agent->clients[i].fd = -1;
+	for (uint32_t i = 0; i < AGENT_REGIONS_MAX; i++)
+		agent->regions[i].gate.fd = -1;
 	err = host_id(agent->place.host_id, why);
 	if (!err)
 		err = make_folder(agent->options->folder, 0755, why);

@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "agent/agent.h"
+#include "agent/gate.h"
 #include "format/agent.h"
 #include "kernel/loop.h"
 #include "persist/button.h"
@@ -29,6 +30,7 @@ struct agent_client {
 
 struct agent_region {
 	struct region *region; /* NULL: a free place */
+	struct gate gate;      /* while it is being restored */
 	int watch;	       /* inotify's number of its file; -1: none */
 	bool named;	       /* its file has its name */
 	bool foreign;	       /* as it was told to the mover */
@@ -82,6 +84,7 @@ struct agent {
 	struct agent_client clients[AGENT_CLIENTS_MAX];
 	struct agent_region regions[AGENT_REGIONS_MAX];
 	struct agent_making making;
+	struct gatekeeper gatekeeper;
 	struct agent_freeze freeze;
 
 	struct power power;

@@ -51,7 +51,7 @@ static void take_in(struct agent *agent, struct region *region, bool named)
 	struct agent_region *place = free_place(agent);
 	char path[PATH_MAX];
 
-	*place = (struct agent_region){ .region = region, .watch = -1, .named = named };
+	*place = (struct agent_region){ .region = region, .gate.fd = -1, .watch = -1, .named = named };
 	if (region->state == REGION_DAMAGED)
 		return;
 	snprintf(path, sizeof(path), named ? "%s/%s" : "%s/.%s.restoring", agent->place.folder,
@@ -108,6 +108,35 @@ static int open_one(struct agent *agent, const char *file_name, struct error *wh
 	return 0;
 }
 
+/* Who opens a region that is being restored waits, if the kernel can have him wait. */
+static void shut_gates(struct agent *agent)
+{
+	const struct gate *gates[AGENT_REGIONS_MAX];
+	char hidden[PATH_MAX], named[PATH_MAX];
+	unsigned count = 0;
+	struct error why;
+
+	for (uint32_t i = 0; i < AGENT_REGIONS_MAX; i++) {
+		struct agent_region *place = &agent->regions[i];
+
+		if (!place->region || place->named || place->region->state != REGION_RESTORING)
+			continue;
+		snprintf(hidden, sizeof(hidden), "%s/.%s.restoring", agent->place.folder,
+			 place->region->name);
+		snprintf(named, sizeof(named), "%s/%s", agent->place.folder, place->region->name);
+		if (gate_shut(&place->gate, hidden, named, &why))
+			log_line("region \"%s\" has no name until it is restored: %s",
+				 place->region->name, why.text);
+		else
+			gates[count++] = &place->gate;
+	}
+	if (!count || !gatekeeper_start(&agent->gatekeeper, gates, count, agent->lock_fd, &why))
+		return;
+	log_line("regions have no names until they are restored: %s", why.text);
+	for (uint32_t i = 0; i < AGENT_REGIONS_MAX; i++)
+		gate_refuse(&agent->regions[i].gate);
+}
+
 static bool is_image(const char *name)
 {
 	size_t length = strlen(name);
@@ -130,6 +159,8 @@ int agent_open_regions(struct agent *agent, struct error *why)
 			err = open_one(agent, entry->d_name, why);
 	}
 	closedir(folder);
+	if (!err)
+		shut_gates(agent);
 	return err;
 }
 
@@ -264,6 +295,7 @@ static void settle_restoring(struct agent *agent, struct agent_region *place)
 			return;
 		log_line("region \"%s\" is damaged: %s", region->name, region->trouble.text);
 		place->why_not = region->trouble;
+		gate_refuse(&place->gate);
 		return;
 	}
 	if (region_publish(&agent->place, region, &why)) {
@@ -271,7 +303,17 @@ static void settle_restoring(struct agent *agent, struct agent_region *place)
 		return;
 	}
 	place->named = true;
+	gate_open(&place->gate);
 	log_line("region \"%s\" is restored", region->name);
+}
+
+static void end_gatekeeper(struct agent *agent)
+{
+	for (uint32_t i = 0; i < AGENT_REGIONS_MAX; i++) {
+		if (agent->regions[i].region && agent->regions[i].gate.fd >= 0)
+			return;
+	}
+	gatekeeper_end(&agent->gatekeeper);
 }
 
 void agent_settle_regions(struct agent *agent)
@@ -281,6 +323,7 @@ void agent_settle_regions(struct agent *agent)
 		if (agent->regions[i].region)
 			settle_restoring(agent, &agent->regions[i]);
 	}
+	end_gatekeeper(agent);
 }
 
 int agent_destroy_region(struct agent *agent, struct agent_region *place, struct error *why)
@@ -299,6 +342,7 @@ int agent_destroy_region(struct agent *agent, struct agent_region *place, struct
 	if (region->watched)
 		mover_remove(agent->mover, region);
 	log_line("region \"%s\" destroyed", region->name);
-	*place = (struct agent_region){ .watch = -1 };
+	gate_refuse(&place->gate);
+	*place = (struct agent_region){ .gate.fd = -1, .watch = -1 };
 	return region_destroy(&agent->place, region, why);
 }

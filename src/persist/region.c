@@ -175,7 +175,8 @@ int region_publish(const struct region_place *place, struct region *region, stru
 
 	path_of(place, region->name, FILE_RESTORING, from);
 	path_of(place, region->name, FILE_NAMED, to);
-	if (!err && rename(from, to))
+	/* It may have its name already, with who opens it waiting. */
+	if (!err && rename(from, to) && errno != ENOENT)
 		err = -errno;
 	return err ? error_set(why, err, "cannot give region \"%s\" its name: %s", region->name,
 			       strerror(-err))
