@@ -349,6 +349,16 @@ static void write_pid(const struct agent *agent)
 	fclose(file);
 }
 
+/* Once: at the start, or when all regions are restored. */
+static void say_ready(struct agent *agent)
+{
+	if (agent->ready || (agent->options->eager && agent_is_restoring(agent)))
+		return;
+	agent->ready = true;
+	write_pid(agent);
+	tell_manager("READY=1");
+}
+
 int agent_run(const struct agent_options *options, struct error *why)
 {
 	static struct agent agent;
@@ -360,9 +370,8 @@ int agent_run(const struct agent_options *options, struct error *why)
 	if (!err) {
 		log_line("serving the regions of \"%s\", images in \"%s\"", options->folder,
 			 options->images);
-		write_pid(&agent);
-		tell_manager("READY=1");
 		while (!agent_may_end(&agent)) {
+			say_ready(&agent);
 			wait_and_hear(&agent);
 			agent_freeze_settle(&agent);
 			agent_power(&agent, POWER_TICK);

@@ -18,6 +18,7 @@ struct agent_options {
 	const char *folder; /* of the regions and the socket, on a tmpfs */
 	const char *images;
 	const char *pid_file; /* NULL: none */
+	bool eager;	      /* not ready before all regions are restored */
 	bool has_ups;
 	struct ups_address ups;
 	const char *ups_user;

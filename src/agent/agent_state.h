@@ -91,6 +91,7 @@ struct agent {
 	struct budget_terms terms;
 	struct budget budget;
 	struct mover_counters moved;
+	bool ready;  /* said so */
 	bool ending; /* told to end: after the save */
 	bool saving;
 	bool rehearsing;
@@ -113,6 +114,7 @@ uint32_t agent_slot(const struct agent *agent, const struct agent_region *region
 /* Begins to make one; the client is answered at its end. */
 int agent_begin_create(struct agent *agent, const struct agent_request *request, uid_t owner,
 		       struct error *why);
+bool agent_is_restoring(const struct agent *agent);
 /* After the bell: regions that are restored get their names, one that was made is taken in. */
 void agent_settle_regions(struct agent *agent);
 int agent_destroy_region(struct agent *agent, struct agent_region *region, struct error *why);

@@ -43,9 +43,9 @@ static void end(struct gate *gate, uint32_t answer)
 
 int gate_shut(struct gate *gate, const char *hidden, const char *named, struct error *why)
 {
-	gate->fd = fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK |
-					 FAN_UNLIMITED_QUEUE,
-				 O_RDONLY | O_CLOEXEC);
+	gate->fd =
+		fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_QUEUE,
+			      O_RDONLY | O_CLOEXEC);
 	if (gate->fd < 0)
 		return error_set(why, -errno, "fanotify: %s", strerror(errno));
 	snprintf(gate->hidden, sizeof(gate->hidden), "%s", hidden);

@@ -8,9 +8,9 @@
  * before. Who joins through the agent does not open it, and does not wait.
  *
  * If the agent dies meanwhile, the kernel would let them all in, to memory that is not restored. So
- * a process of the agent's, the gatekeeper, has the descriptors too: when the agent is gone it takes
- * the files' names away, refuses those who wait, and ends. It holds the lock of the images until then,
- * so the next agent waits for that.
+ * a process of the agent's, the gatekeeper, has the descriptors too: when the agent is gone it
+ * takes the files' names away, refuses those who wait, and ends. It holds the lock of the images
+ * until then, so the next agent waits for that.
  *
  * Threads: the agent's main thread.
  */
@@ -28,7 +28,8 @@ struct gate {
 	char named[PATH_MAX];
 };
 
-/* Gives the file its name, and has its openers wait. In words where the kernel has no such thing. */
+/* Gives the file its name, and has its openers wait. In words where the kernel has no such thing.
+ */
 int gate_shut(struct gate *gate, const char *hidden, const char *named, struct error *why);
 /* The region is restored: those who wait, and all others, may open it. */
 void gate_open(struct gate *gate);
@@ -36,7 +37,7 @@ void gate_open(struct gate *gate);
 void gate_refuse(struct gate *gate);
 
 struct gatekeeper {
-	pid_t pid;  /* 0: none */
+	pid_t pid;   /* 0: none */
 	int pipe_fd; /* as long as it is open he waits */
 };
 

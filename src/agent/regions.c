@@ -51,7 +51,9 @@ static void take_in(struct agent *agent, struct region *region, bool named)
 	struct agent_region *place = free_place(agent);
 	char path[PATH_MAX];
 
-	*place = (struct agent_region){ .region = region, .gate.fd = -1, .watch = -1, .named = named };
+	*place = (struct agent_region){
+		.region = region, .gate.fd = -1, .watch = -1, .named = named
+	};
 	if (region->state == REGION_DAMAGED)
 		return;
 	snprintf(path, sizeof(path), named ? "%s/%s" : "%s/.%s.restoring", agent->place.folder,
@@ -314,6 +316,17 @@ static void end_gatekeeper(struct agent *agent)
 			return;
 	}
 	gatekeeper_end(&agent->gatekeeper);
+}
+
+bool agent_is_restoring(const struct agent *agent)
+{
+	for (uint32_t i = 0; i < AGENT_REGIONS_MAX; i++) {
+		const struct region *region = agent->regions[i].region;
+
+		if (region && region->state == REGION_RESTORING)
+			return true;
+	}
+	return false;
 }
 
 void agent_settle_regions(struct agent *agent)

@@ -109,6 +109,12 @@ static int take_safety(void *target, const char *text, struct error *why)
 	return err;
 }
 
+static int take_eager(void *target, const char *text, struct error *why)
+{
+	options_of(target)->eager = true;
+	return 0;
+}
+
 static int take_pid_file(void *target, const char *text, struct error *why)
 {
 	options_of(target)->pid_file = text;
@@ -135,6 +141,7 @@ static const struct option_spec specs[] = {
 	  take_reserve },
 	{ "safety", "PERCENT", "of the time for a save, not planned with (default: 30)",
 	  take_safety },
+	{ "eager", NULL, "be ready only when all regions are restored", take_eager },
 	{ "pid-file", "FILE", "write the process's number here once it serves", take_pid_file },
 };
 

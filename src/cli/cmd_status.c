@@ -36,8 +36,8 @@ static int take_folder(void *target, const char *text, struct error *why)
 }
 
 static const struct option_spec specs[] = {
-	{ "json", NULL, "print a JSON array, one object a run (perdure-report(5)), then the agent's",
-	  take_json },
+	{ "json", NULL,
+	  "print a JSON array, one object a run (perdure-report(5)), then the agent's", take_json },
 	{ "folder", "DIR", "the agent's folder of regions (default: " AGENT_FOLDER ")",
 	  take_folder },
 };
@@ -58,8 +58,8 @@ static json_t *ask_agent(const char *folder)
 
 static void print_agent(const json_t *agent)
 {
-	const char *power = json_string_value(
-		json_object_get(json_object_get(agent, "power"), "state"));
+	const char *power =
+		json_string_value(json_object_get(json_object_get(agent, "power"), "state"));
 	char bound[TEXT_AMOUNT_BYTES], unflushed[TEXT_AMOUNT_BYTES];
 
 	printf("\nregions of perdure serve (%d): power %s, %sB unflushed of at most %sB\n",
@@ -83,9 +83,9 @@ static void print_backings(const struct run_segment *segment, const struct run_c
 		printf("         %-40s %6s pages %7sB  %" PRIu64 " errors%s\n", uri,
 		       text_count(count_of(&backing->pages), pages),
 		       text_bytes(count_of(&backing->bytes_held), held), count_of(&backing->errors),
-		       count_of(&backing->lost) == 0	 ? "" :
-		       count_of(&backing->pages) == 0	 ? "  LOST" :
-							   "  was lost");
+		       count_of(&backing->lost) == 0	? ""
+		       : count_of(&backing->pages) == 0 ? "  LOST"
+							: "  was lost");
 	}
 }
 
@@ -147,7 +147,7 @@ int cmd_status(int argc, char **argv)
 	json_t *agent;
 	int code;
 
-	if (!command_line_read("Shows every `perdure run` of this host, and the agent's regions: what is where.",
+	if (!command_line_read("Shows every `perdure run` of this host, and the agent's regions.",
 			       specs, ARRAY_COUNT(specs), argc, argv, &options, &code))
 		return code;
 	count = run_reader_open_all(readers, &mute);

@@ -44,7 +44,7 @@ struct mover {
 	uint64_t pass_page;
 	uint64_t pass_begin_ns;
 	uint64_t rest_until_ns; /* after writes that failed */
-	uint64_t scan_ns; /* when the pages of foreign writers were looked at last */
+	uint64_t scan_ns;	/* when the pages of foreign writers were looked at last */
 	struct mover_run runs[MOVER_BATCH_PAGES];
 	uint32_t run_count;
 

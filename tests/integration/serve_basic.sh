@@ -58,7 +58,8 @@ words check orders 5
 grep -q 'taken over' "$LOG" || fail "the memory is not taken over: $(cat "$LOG")"
 save
 lose_power
-start_agent --no-ups
+start_agent --no-ups --eager
+field_is orders state live || fail "eager, and not restored at once"
 words check orders 5 || fail "what was taken over is lost"
 
 # Writers that nobody tracks are found, and what they wrote.
