@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -141,7 +142,8 @@ static void write_random(uint8_t *at, uint64_t number)
 		uint64_t page = random_below(&random, PAGES);
 		uint64_t word = random_below(&random, PAGE_BYTES / sizeof(uint64_t));
 
-		((volatile uint64_t *)(at + page * PAGE_BYTES))[word] = random_next(&random);
+		atomic_store_explicit((_Atomic uint64_t *)(at + page * PAGE_BYTES) + word,
+				      random_next(&random), memory_order_relaxed);
 	}
 }
 
