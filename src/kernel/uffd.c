@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -107,10 +109,45 @@ static void take_fault(const struct uffd_msg *message, struct uffd_message *ret_
 	ret_message->thread = (int32_t)message->arg.pagefault.feat.ptid;
 }
 
+bool uffd_is_one(int fd)
+{
+	static const char kind[] = "anon_inode:[userfaultfd]";
+	char path[64], text[sizeof(kind)];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	/* A file's name begins with '/', so that none can pretend. */
+	return readlink(path, text, sizeof(text)) == sizeof(kind) - 1 &&
+	       !memcmp(text, kind, sizeof(kind) - 1);
+}
+
+void uffd_set_nonblocking(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags >= 0 && !(flags & O_NONBLOCK))
+		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+/* Never waits, whatever the descriptor's flag says; before Linux 6.10 the flag is all there is. */
+static ssize_t read_now(int fd, struct uffd_msg *ret_message)
+{
+	static _Atomic bool flag_only;
+	struct iovec part = { ret_message, sizeof(*ret_message) };
+	ssize_t n;
+
+	if (!flag_only) {
+		n = preadv2(fd, &part, 1, -1, RWF_NOWAIT);
+		if (n >= 0 || errno != EOPNOTSUPP)
+			return n;
+		flag_only = true;
+	}
+	return read(fd, ret_message, sizeof(*ret_message));
+}
+
 int uffd_read(const struct uffd *uffd, struct uffd_message *ret_message)
 {
 	struct uffd_msg message;
-	ssize_t n = read(uffd->fd, &message, sizeof(message));
+	ssize_t n = read_now(uffd->fd, &message);
 
 	if (n != sizeof(message))
 		return n < 0 ? -errno : -EIO;

@@ -53,6 +53,10 @@ int uffd_register(const struct uffd *uffd, void *start, size_t bytes);
  * each, and one of them reads it.
  */
 void uffd_wait(const struct uffd *uffd, int limit_ms);
+/* Whether the descriptor is a userfaultfd at all; who passed it may have passed anything. */
+bool uffd_is_one(int fd);
+/* Reading must not wait: the one who passed it shares the flag, and may have changed it. */
+void uffd_set_nonblocking(int fd);
 /*
  * -EAGAIN when there is no message. From a fork on until its message was read, the calls below that
  * change the memory give -EAGAIN; faults come first, so who gets that has to read on.

@@ -83,6 +83,11 @@ bool watcher_is_exact(const struct watched_region *region)
 	return !region->inexact;
 }
 
+void watcher_set_exact(struct watched_region *region)
+{
+	region->inexact = false;
+}
+
 /* ---- Start and end ---- */
 
 int watcher_listen(const struct watcher_handler *handler, int fd, uint32_t index)
@@ -252,9 +257,15 @@ void watcher_remove(struct watched_region *region)
 
 /* ---- The mover's ---- */
 
+/* A mapping that is gone, or was never of these pages, needs no protection; nor has who ended. */
+static bool needs_none(int err)
+{
+	return err == -ENOENT || err == -ESRCH;
+}
+
 /*
- * Protects pages in one writer: 0, or -EAGAIN while it forks. A mapping that is gone, or was never
- * of these pages, needs no protection.
+ * Protects pages in one writer: 0, or -EAGAIN while it forks, or -ENOMEM: they may be written to,
+ * and keep their marks (T1).
  */
 static int protect(const struct watched_writer *writer, uint64_t page, uint32_t pages)
 {
@@ -264,14 +275,14 @@ static int protect(const struct watched_writer *writer, uint64_t page, uint32_t 
 	if (watcher_maps(writer, page, &address) && watcher_maps(writer, page + pages - 1, &last)) {
 		err = uffd_write_protect_range(&writer->uffd, address, pages * PAGE_BYTES, true);
 		if (err != -ENOENT)
-			return err == -EAGAIN ? err : 0;
+			return needs_none(err) ? 0 : err;
 	}
 	/* Several mappings, or some of the pages: one at a time. */
-	for (uint32_t i = 0; i < pages && err != -EAGAIN; i++) {
+	for (uint32_t i = 0; i < pages && (!err || needs_none(err)); i++) {
 		if (watcher_maps(writer, page + i, &address))
 			err = uffd_write_protect_range(&writer->uffd, address, PAGE_BYTES, true);
 	}
-	return err == -EAGAIN ? err : 0;
+	return needs_none(err) ? 0 : err;
 }
 
 static int protect_in_all(struct watched_region *region, uint64_t page, uint32_t pages)

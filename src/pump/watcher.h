@@ -68,9 +68,13 @@ void watcher_remove(struct watched_region *region);
 int watcher_join(struct watched_region *region, int uffd_fd, uintptr_t start, uint64_t bytes,
 		 uint64_t first_page, pid_t pid, struct error *why);
 /*
- * False once a writer moved a part of its mapping: what it writes there is not known. Any thread.
+ * False once a writer did what its tracking cannot follow: it moved a part of its mapping, took
+ * pages out of the file, or forked when there was no place for the child. What it changes then is
+ * found by looking at the pages only. Any thread.
  */
 bool watcher_is_exact(const struct watched_region *region);
+/* Whoever is told so looks at all pages from now on, until nobody is left who is not tracked. */
+void watcher_set_exact(struct watched_region *region);
 /* Forgets writers that have ended; returns how many there are. */
 uint32_t watcher_reap(struct watched_region *region);
 uint32_t watcher_writers(const struct watched_region *region);
@@ -91,8 +95,8 @@ uint64_t watcher_next(struct watched_region *region, uint64_t page);
 /*
  * Takes the marks of up to `limit` (1 to WATCHER_RUN_PAGES_MAX) marked neighbours from `page` on:
  * they are protected in every writer, and what a copy made from now on holds is all that was
- * written before. Returns their number; 0 while a writer forks: later. They count as unflushed
- * until watcher_flushed().
+ * written before. Returns their number; 0 while a writer forks or has no memory for it: later. They
+ * count as unflushed until watcher_flushed().
  */
 uint32_t watcher_take(struct watched_region *region, uint64_t page, uint32_t limit);
 /* So many taken pages are flushed: room for others. */

@@ -3,7 +3,6 @@
 
 #include "pump/watcher_state.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -75,7 +74,8 @@ static int open_pages(struct watcher *watcher, struct watched_writer *writer, ui
 
 	watcher_maps(writer, page, &address);
 	err = uffd_write_protect_range(&writer->uffd, address, pages * PAGE_BYTES, false);
-	if (err) {
+	/* Of several mappings those before the one that is not of the region were opened (T1). */
+	if (err && (err != -ENOENT || pages == 1)) {
 		watcher_give_room(watcher, room);
 		return err;
 	}
@@ -85,7 +85,7 @@ static int open_pages(struct watcher *watcher, struct watched_writer *writer, ui
 	}
 	/* Others marked some of them meanwhile, with room of their own. */
 	watcher_give_room(watcher, room);
-	return 0;
+	return err;
 }
 
 static uint64_t delay_of_next(const struct watcher *watcher)
@@ -130,10 +130,8 @@ static enum answer answer_write(struct watcher_handler *handler, struct watched_
 	}
 	err = open_pages(watcher, writer, page, pages, marked ? 0 : pages);
 	if (err == -ENOENT && pages > 1) {
-		/* The writer has several mappings there. */
-		if (!watcher_make_room(watcher, 1))
-			return ANSWER_LATER;
-		err = open_pages(watcher, writer, page, 1, 1);
+		/* The writer has several mappings there; the page is marked by now. */
+		err = open_pages(watcher, writer, page, 1, 0);
 	} else if (!err) {
 		count(&handler->pages_ahead, pages - 1);
 	}
@@ -160,13 +158,36 @@ static void answer_missing(struct watcher_handler *handler, struct watched_write
 		uffd_wake(&writer->uffd, (void *)address);
 }
 
+/*
+ * A process decides how many faults it has. One that waits already stands for all of its page, and
+ * before one writer fills the list its threads are sent to ask again: so that others' faults and
+ * forks are heard of.
+ */
 static void put_off(struct watcher_handler *handler, uint32_t index, uint64_t page, uint64_t now_ns,
 		    uint64_t due_ns)
 {
-	assert(handler->wait_count < WATCHER_WAITS_MAX);
+	struct watched_writer *writer = &handler->watcher->writers[index];
+	uint32_t own = 0;
+
+	for (uint32_t i = 0; i < handler->wait_count; i++) {
+		const struct watched_wait *wait = &handler->waits[i];
+
+		if (wait->writer != index || wait->turn != writer->turn)
+			continue;
+		if (wait->page == page)
+			return;
+		own++;
+	}
+	if (own == WATCHER_WAITS_OF_ONE || handler->wait_count == WATCHER_WAITS_MAX) {
+		uintptr_t address = 0;
+
+		watcher_maps(writer, page, &address);
+		uffd_wake(&writer->uffd, (void *)address);
+		return;
+	}
 	handler->waits[handler->wait_count++] = (struct watched_wait){
 		.writer = index,
-		.turn = handler->watcher->writers[index].turn,
+		.turn = writer->turn,
 		.page = page,
 		.since_ns = now_ns,
 		.due_ns = due_ns,
@@ -196,6 +217,19 @@ static void note_removed(struct watched_writer *writer, uintptr_t start, uint64_
 		return;
 	first += (start - writer->start) / PAGE_BYTES;
 	watcher_mark(writer->region, first, pages);
+	/* They go when this was read: the mover may be there before. */
+	writer->region->inexact = true;
+}
+
+/* What of a torn mapping is where is not known: its pages are compared, not tracked. */
+static void note_moved(struct watched_writer *writer, const struct uffd_message *message)
+{
+	if (message->address == writer->start && message->bytes == writer->bytes) {
+		writer->start = message->to;
+		return;
+	}
+	writer->torn = true;
+	writer->region->inexact = true;
 }
 
 static void take_fault(struct watcher_handler *handler, uint32_t index,
@@ -207,8 +241,12 @@ static void take_fault(struct watcher_handler *handler, uint32_t index,
 	uint64_t now_ns = clock_now_ns(), due_ns;
 
 	if (message->address < start || message->address - start >= writer->bytes) {
-		/* It is being moved, or was read of before that. */
-		uffd_wake(&writer->uffd, (void *)message->address);
+		/* It is being moved, or was read of before that; or is a part that was moved. */
+		if (writer->torn && message->event == UFFD_WRITE_PROTECTED)
+			uffd_write_protect_range(&writer->uffd, message->address, PAGE_BYTES,
+						 false);
+		else
+			uffd_wake(&writer->uffd, (void *)message->address);
 		return;
 	}
 	if (message->event == UFFD_FAULT) {
@@ -227,7 +265,7 @@ static bool hear(struct watcher_handler *handler, uint32_t index)
 	struct uffd_message message;
 
 	if (!atomic_load_explicit(&writer->used, memory_order_acquire) ||
-	    handler->wait_count == WATCHER_WAITS_MAX || uffd_read(&writer->uffd, &message))
+	    uffd_read(&writer->uffd, &message))
 		return false;
 	switch (message.event) {
 	case UFFD_FAULT:
@@ -238,10 +276,7 @@ static bool hear(struct watcher_handler *handler, uint32_t index)
 		adopt(handler, writer, message.child_fd);
 		break;
 	case UFFD_MOVED:
-		if (message.address == writer->start && message.bytes == writer->bytes)
-			writer->start = message.to;
-		else
-			writer->region->inexact = true;
+		note_moved(writer, &message);
 		break;
 	case UFFD_REMOVED:
 		note_removed(writer, message.address, message.bytes);
@@ -252,9 +287,14 @@ static bool hear(struct watcher_handler *handler, uint32_t index)
 	return true;
 }
 
-static void hear_writer(struct watcher_handler *handler, uint32_t index)
+static void hear_writer(struct watcher_handler *handler, uint32_t index, bool trouble)
 {
+	struct watched_writer *writer = &handler->watcher->writers[index];
+
 	pthread_rwlock_rdlock(&handler->watcher->lock);
+	/* Its process made it wait: the kernel polls no such userfaultfd, and says so at once. */
+	if (trouble && atomic_load_explicit(&writer->used, memory_order_acquire))
+		uffd_set_nonblocking(writer->uffd.fd);
 	for (int i = 0; i < MESSAGES_AT_ONCE && hear(handler, index); i++)
 		;
 	pthread_rwlock_unlock(&handler->watcher->lock);
@@ -325,7 +365,7 @@ void *watcher_handler_main(void *argument)
 		for (int i = 0; i < n; i++) {
 			if (events[i].data.u32 == WATCHER_WRITERS_MAX)
 				return NULL;
-			hear_writer(handler, events[i].data.u32);
+			hear_writer(handler, events[i].data.u32, events[i].events & EPOLLERR);
 		}
 		next_ns = handler->wait_count ? look_after_waits(handler) : 0;
 	}

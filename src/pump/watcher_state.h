@@ -15,7 +15,8 @@
 #include "memory/line_map.h"
 
 #define WATCHER_HANDLERS_MAX 64
-#define WATCHER_WAITS_MAX 1024 /* of one handler; with more, faults stay in the kernel's queues */
+#define WATCHER_WAITS_MAX 1024 /* of one handler; with more, threads ask again and again */
+#define WATCHER_WAITS_OF_ONE (WATCHER_WAITS_MAX / 2)
 
 /*
  * A writer's place is taken by who has the lock to write, or by a handler that read of a fork; it
@@ -30,6 +31,7 @@ struct watched_writer {
 	_Atomic uintptr_t start; /* mremap moves it */
 	uint64_t bytes;
 	uint64_t first_page;
+	_Atomic bool torn; /* a part of it was moved: which page is where is not known */
 	/* Of writes that go upwards: the page after the last that was unprotected. */
 	_Atomic uint64_t stream_next;
 	_Atomic uint32_t stream_pages;
@@ -98,7 +100,7 @@ bool watcher_mark_page(struct watched_region *region, uint64_t page);
 int watcher_place_writer(struct watcher *watcher, const struct watched_writer *like,
 			 const struct uffd *uffd, pid_t pid);
 
-/* Gives up the writer's place; with the lock to write. */
+/* Gives up the writer's place; with the lock to write. Nobody hears of its faults any more. */
 void watcher_end_writer(struct watched_writer *writer);
 
 /* The handler hears of it under the writer's index; WATCHER_WRITERS_MAX: it is the end. */

@@ -1,135 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* T1 to T3 of docs/design/persistence.md, with writers in this process and in forked ones. */
-#include "suite.h"
+#include "watcher_fixture.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#include "base/bytes.h"
-#include "base/clock.h"
 #include "base/random.h"
-#include "kernel/uffd.h"
-#include "pump/watcher.h"
 
-#define PAGES 2048u
 #define WRITERS 3
 
-static struct watcher *watcher;
-static struct watched_region *region;
-static uint8_t *memory;	 /* the watcher's side, as the agent has it */
-static uint8_t *written; /* the writers' mapping */
-static uint8_t *image;	 /* what the mover copied */
 static _Atomic bool done;
-static int file;
 
 static uint64_t seed(void)
 {
 	const char *text = getenv("SEED");
 
 	return text ? strtoull(text, NULL, 10) : 1;
-}
-
-static void *map(void)
-{
-	void *mapped = mmap(NULL, PAGES * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-
-	ck_assert_ptr_ne(mapped, MAP_FAILED);
-	return mapped;
-}
-
-static void join(void *start)
-{
-	struct uffd uffd;
-	struct error why;
-
-	ck_assert_msg(!uffd_open_shared(&uffd, &why), "%s", why.text);
-	ck_assert_msg(!watcher_join(region, uffd.fd, (uintptr_t)start, PAGES * PAGE_BYTES, 0,
-				    getpid(), &why),
-		      "%s", why.text);
-}
-
-static void begin(void)
-{
-	const struct watched_region_options options = { .page_count = PAGES };
-	struct error why;
-
-	file = memfd_create("region", MFD_CLOEXEC);
-	ck_assert(!ftruncate(file, PAGES * PAGE_BYTES));
-	ck_assert(!fallocate(file, 0, 0, PAGES * PAGE_BYTES));
-	memory = map();
-	written = map();
-	image = calloc(PAGES, PAGE_BYTES);
-	done = false;
-	ck_assert_msg(!watcher_create(&watcher, &why), "%s", why.text);
-	ck_assert_msg(!watcher_add(watcher, &options, &region, &why), "%s", why.text);
-	watcher_set_bound(watcher, PAGES, 1u << 30);
-}
-
-static void end(void)
-{
-	watcher_remove(region);
-	watcher_destroy(watcher);
-	munmap(memory, PAGES * PAGE_BYTES);
-	munmap(written, PAGES * PAGE_BYTES);
-	free(image);
-	close(file);
-}
-
-/* ---- The mover, as small as it can be ---- */
-
-/* One pass over all marked pages; how many were copied. */
-static uint64_t copy_all(void)
-{
-	uint64_t page = 0, copied = 0;
-
-	while ((page = watcher_next(region, page)) < PAGES) {
-		uint32_t run = watcher_take(region, page, WATCHER_RUN_PAGES_MAX);
-
-		memcpy(image + page * PAGE_BYTES, memory + page * PAGE_BYTES, run * PAGE_BYTES);
-		watcher_flushed(region, run);
-		copied += run;
-		page += run ? run : 1;
-	}
-	return copied;
-}
-
-/*
- * A writer may go on a moment before its handler has marked the page. No handler is between the two
- * when a stop returns.
- */
-static void settle(void)
-{
-	ck_assert(!watcher_stop(watcher));
-	watcher_go(watcher);
-}
-
-static uint64_t copy_rest(void)
-{
-	settle();
-	return copy_all();
-}
-
-static uint64_t marked(void)
-{
-	settle();
-	return watcher_marked(region);
-}
-
-static uint64_t pages_that_differ(void)
-{
-	uint64_t differ = 0;
-
-	for (uint64_t page = 0; page < PAGES; page++)
-		differ += memcmp(image + page * PAGE_BYTES, memory + page * PAGE_BYTES,
-				 PAGE_BYTES) != 0;
-	return differ;
 }
 
 /* ---- Writers ---- */
@@ -342,23 +227,6 @@ START_TEST(a_stream_faults_less_than_once_a_page)
 }
 END_TEST
 
-START_TEST(a_mapping_that_is_none_is_refused)
-{
-	struct uffd uffd;
-	struct error why;
-
-	ck_assert(!uffd_open_shared(&uffd, &why));
-	ck_assert_int_eq(watcher_join(region, uffd.fd, (uintptr_t)written,
-				      (PAGES + 1) * PAGE_BYTES, 0, getpid(), &why),
-			 -EINVAL);
-	ck_assert(!uffd_open_shared(&uffd, &why));
-	ck_assert_int_eq(watcher_join(region, uffd.fd, (uintptr_t)written, PAGE_BYTES, PAGES,
-				      getpid(), &why),
-			 -EINVAL);
-	ck_assert_uint_eq(watcher_writers(region), 0);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("watcher");
@@ -374,7 +242,6 @@ int main(void)
 	tcase_add_test(tcase, a_moved_mapping_is_followed);
 	tcase_add_test(tcase, two_mappings_of_one_page_are_both_protected);
 	tcase_add_test(tcase, a_stream_faults_less_than_once_a_page);
-	tcase_add_test(tcase, a_mapping_that_is_none_is_refused);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }
