@@ -180,6 +180,11 @@ void agent_look_for_foreigners(struct agent *agent)
 		if (!place->region || !place->region->watched)
 			continue;
 		watcher_reap(place->region->watched);
+		if (!watcher_is_exact(place->region->watched)) {
+			/* First the one, then the other: the mover looks at both. */
+			note_foreign(place);
+			watcher_set_exact(place->region->watched);
+		}
 		if (place->foreign)
 			look(agent, place, clock_now_ns());
 	}

@@ -45,6 +45,17 @@ static bool read_device(unsigned number, dev_t *ret_device)
 	return true;
 }
 
+/* The kernel says the path by which it was given the file; it may have others. */
+static bool is_same(const char *path, const char *other)
+{
+	struct stat file, other_file;
+
+	if (!strcmp(path, other))
+		return true;
+	return !stat(path, &file) && !stat(other, &other_file) && file.st_ino == other_file.st_ino &&
+	       file.st_dev == other_file.st_dev;
+}
+
 size_t loop_find(const char *path, struct loop_device *ret_devices, size_t max)
 {
 	DIR *folder = opendir("/sys/block");
@@ -57,7 +68,7 @@ size_t loop_find(const char *path, struct loop_device *ret_devices, size_t max)
 		if (sscanf(entry->d_name, "loop%u", &device.number) != 1)
 			continue;
 		snprintf(name, sizeof(name), "/sys/block/%s/loop/backing_file", entry->d_name);
-		if (!read_line(name, file, sizeof(file)) || strcmp(file, path) ||
+		if (!read_line(name, file, sizeof(file)) || !is_same(path, file) ||
 		    !read_device(device.number, &device.device))
 			continue;
 		if (count < max)

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 
@@ -19,17 +20,43 @@
 
 /* ---- Taking and putting ---- */
 
+/*
+ * By the file, not by the mapping: its owner can make it shorter, or take pages out, and a touch of
+ * what is not there would end the agent or make the mover wait for itself. Such pages are zeros.
+ */
+static void copy_pages(struct mover *mover, const struct region *region, uint64_t page,
+		       uint32_t count)
+{
+	size_t bytes = count * PAGE_BYTES, done = 0;
+	ssize_t n;
+
+	do {
+		n = pread(region->fd, mover->copy + done, bytes - done,
+			  (off_t)(page * PAGE_BYTES + done));
+		done += n > 0 ? (size_t)n : 0;
+	} while (done < bytes && (n > 0 || (n < 0 && errno == EINTR)));
+	memset(mover->copy + done, 0, bytes - done);
+}
+
 uint32_t mover_put_run(struct mover *mover, struct region *region, uint64_t page, uint32_t count,
 		       enum image_way way)
 {
-	uint32_t taken = watcher_take(region->watched, page, count);
+	uint32_t taken;
 
+	if (region_bring(region, page, count, &mover->key))
+		return 0;
+	taken = watcher_take(region->watched, page, count);
+	copy_pages(mover, region, page, taken);
 	for (uint32_t i = 0; i < taken; i++) {
-		memcpy(mover->copy, region->memory + (page + i) * PAGE_BYTES, PAGE_BYTES);
-		region->digests[page + i] = region_digest(&mover->key, mover->copy);
+		const uint8_t *bytes = mover->copy + i * PAGE_BYTES;
+		int err;
+
+		region->digests[page + i] = region_digest(&mover->key, bytes);
 		region->heat[page + i] = flush_flushed(region->heat[page + i]);
-		/* What fails is told by the image, page by page, when it is drained. */
-		(void)image_put(region->image, page + i, mover->copy, way);
+		/* Of which page an error is the image tells when it is drained. */
+		err = image_put(region->image, page + i, bytes, way);
+		if (!mover->put_error)
+			mover->put_error = err;
 	}
 	if (taken)
 		mover->runs[mover->run_count++] =
@@ -79,6 +106,9 @@ int mover_settle(struct mover *mover)
 
 		for (; i < mover->run_count && mover->runs[i].region == region; i++)
 			pages += mover->runs[i].count;
+		if (mover->put_error)
+			err = mover->put_error;
+		mover->put_error = 0;
 		if (err)
 			failed = mover_return_failed(mover, region);
 		watcher_flushed(region->watched, pages - failed);
@@ -96,9 +126,15 @@ int mover_settle(struct mover *mover)
 void mover_scan(struct mover *mover, struct region *region)
 {
 	for (uint64_t page = 0; page < region->page_count; page++) {
-		const void *bytes = region->memory + page * PAGE_BYTES;
+		uint32_t i = page % WATCHER_RUN_PAGES_MAX;
+		uint64_t left = region->page_count - page;
 
-		if (region->digests[page] != region_digest(&mover->key, bytes))
+		if (i == 0)
+			copy_pages(mover, region, page,
+				   left < WATCHER_RUN_PAGES_MAX ? (uint32_t)left
+								: WATCHER_RUN_PAGES_MAX);
+		if (region->digests[page] !=
+		    region_digest(&mover->key, mover->copy + i * PAGE_BYTES))
 			watcher_mark(region->watched, page, 1);
 	}
 }

@@ -98,7 +98,8 @@ static int save_region(struct mover *mover, struct region *region, struct error 
 
 	if (err)
 		return error_set(why, err, "region \"%s\": %s", region->name, region->trouble.text);
-	if (region->foreign && region->state == REGION_LIVE)
+	if (region->state == REGION_LIVE &&
+	    (region->foreign || !watcher_is_exact(region->watched)))
 		mover_scan(mover, region);
 	err = put_all(mover, region);
 	if (err)

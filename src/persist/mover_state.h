@@ -47,9 +47,10 @@ struct mover {
 	uint64_t scan_ns;	/* when the pages of foreign writers were looked at last */
 	struct mover_run runs[MOVER_BATCH_PAGES];
 	uint32_t run_count;
+	int put_error; /* the first since the last settling */
 
 	struct page_digest_key key;
-	uint8_t copy[PAGE_BYTES] __attribute__((aligned(64)));
+	uint8_t copy[WATCHER_RUN_PAGES_MAX * PAGE_BYTES] __attribute__((aligned(64)));
 	struct rate sequence, scattered; /* of the disk, for saves and for flushes */
 	uint64_t probe_ns;
 	struct mover_counters counters;

@@ -50,6 +50,11 @@ static int fetch_page(void *context, uint64_t page, void *ret_bytes)
 
 	if (!region->image)
 		return -EIO;
+	/* What was here and is no more was taken out by a program (MADV_REMOVE): zeros. */
+	if (page < region->restored) {
+		memset(ret_bytes, 0, PAGE_BYTES);
+		return 0;
+	}
 	pthread_rwlock_rdlock(&region->image_lock);
 	err = image_read(region->image, page, 1, ret_bytes, NULL);
 	pthread_rwlock_unlock(&region->image_lock);

@@ -56,7 +56,7 @@ struct region {
 	/* The mover's: */
 	struct uffd filler;	  /* what is missing in `memory` is filled by it */
 	uint64_t packed_restored; /* pages of the region looked at for packed ones */
-	uint64_t restored;	  /* pages of the region that are here, from the first on */
+	_Atomic uint64_t restored; /* pages of the region that are here, from the first on */
 	uint64_t *digests;	  /* of each page as it was put last; 0: not known */
 	_Atomic uint8_t *heat;	  /* policy/flush; handlers raise it */
 	/* Read: who reads pages of the image; written: a commit. */
@@ -103,6 +103,13 @@ bool region_has_packed(const struct region *region);
  * region is damaged then. It is live when region->restored is its page count.
  */
 int region_restore_some(struct region *region, const struct page_digest_key *key);
+
+/*
+ * Brings those of the pages that are not here yet, of a region that is restoring: the watcher opens
+ * pages ahead of a writer, and marks them, that nobody has touched. As above.
+ */
+int region_bring(struct region *region, uint64_t page, uint32_t page_count,
+		 const struct page_digest_key *key);
 
 /* What region->digests has of such a page; never 0. */
 static inline uint64_t region_digest(const struct page_digest_key *key, const void *page)

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/own_memory.h"
 
@@ -108,6 +109,27 @@ static uint32_t run_of(const struct region *region, uint64_t page, bool (*is)(ui
 	while (run < STEP_PAGES && is_of(region, page + run, is))
 		run++;
 	return run;
+}
+
+int region_bring(struct region *region, uint64_t page, uint32_t page_count,
+		 const struct page_digest_key *key)
+{
+	unsigned char here[WATCHER_RUN_PAGES_MAX];
+	uint64_t end = page + page_count;
+	int err = 0;
+
+	if (region->state != REGION_RESTORING)
+		return 0;
+	if (end > region->page_count)
+		end = region->page_count;
+	if (mincore(region->memory + page * PAGE_BYTES, (end - page) * PAGE_BYTES, here))
+		return -errno;
+	for (uint64_t i = page; !err && i < end; i++) {
+		/* What was restored and is not here was taken out by its program: zeros. */
+		if (!(here[i - page] & 1) && i >= region->restored)
+			err = read_and_fill(region, i, 1, key);
+	}
+	return err;
 }
 
 bool region_has_packed(const struct region *region)

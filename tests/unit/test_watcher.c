@@ -2,6 +2,7 @@
 /* T1 to T3 of docs/design/persistence.md, with writers in this process and in forked ones. */
 #include "watcher_fixture.h"
 
+#include <stdatomic.h>
 #include <sys/wait.h>
 
 #include "base/random.h"
