@@ -91,6 +91,7 @@ static int create_image(const struct region_place *place, struct region *region,
 		.packed_pages = packed_pages,
 		.created_unix_ns = unix_ns(),
 	};
+	char path[PATH_MAX];
 	struct disk *disk;
 	uint64_t bytes;
 	int err;
@@ -105,6 +106,11 @@ static int create_image(const struct region_place *place, struct region *region,
 	if (err)
 		return err;
 	err = image_format(disk, &config, why);
+	/* Whose the region is, its image's file says: the region's is gone with the power. */
+	path_of(place, region->name, FILE_IMAGE, path);
+	if (!err && chown(path, region->owner, (gid_t)-1))
+		err = error_set(why, -errno, "cannot give \"%s\" to user %u: %s", path,
+				region->owner, strerror(errno));
 	if (err) {
 		disk->ops->close(disk);
 		remove_file(place, region->name, FILE_IMAGE);
@@ -213,7 +219,6 @@ static bool take_over(const struct region_place *place, struct region *region)
 		close(fd);
 		return false;
 	}
-	region->owner = status.st_uid;
 	region->fd = fd;
 	return true;
 }
@@ -348,9 +353,14 @@ static int begin_restore(const struct region_place *place, struct region *region
 
 static int open_image(const struct region_place *place, struct region *region, struct error *why)
 {
+	char path[PATH_MAX];
+	struct stat status;
 	struct disk *disk;
 	int err = open_disk(place, region->name, 0, &disk, why);
 
+	path_of(place, region->name, FILE_IMAGE, path);
+	if (!err && !stat(path, &status))
+		region->owner = status.st_uid;
 	if (!err)
 		err = image_open(disk, place->host_id, &region->image, &region->loss, why);
 	if (err)
