@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
@@ -14,10 +15,12 @@
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -27,6 +30,7 @@
 #include "base/robust_lock.h"
 #include "persist/host.h"
 
+#define DESCRIPTORS_MAX 4096
 #define LOCK_TRIES 500
 #define LOCK_NAP_NS 2000000u
 #define CHORES_NS 1000000000u
@@ -93,10 +97,15 @@ static int make_folder(const char *path, mode_t mode, struct error *why)
 static int resolve_folder(struct agent *agent, struct error *why)
 {
 	const char *path = agent->options->folder;
+	struct statfs status;
 
 	if (!realpath(path, agent->folder))
 		return error_set(why, -errno, "\"%s\": %s", path, strerror(errno));
 	agent->place.folder = agent->folder;
+	/* On a disk it would be there after a power cut, as it happened to be, and be believed. */
+	if (statfs(path, &status) || status.f_type != TMPFS_MAGIC)
+		return error_set(why, -EINVAL,
+				 "\"%s\" is not on a tmpfs, where regions have to be", path);
 	return 0;
 }
 
@@ -133,6 +142,17 @@ static int take_signals(struct agent *agent, struct error *why)
 	if (agent->signal_fd < 0)
 		return error_set(why, -errno, "signalfd: %s", strerror(errno));
 	return 0;
+}
+
+/* Clients, writers and regions at their most are more than the 1024 that are usual. */
+static void raise_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= DESCRIPTORS_MAX)
+		return;
+	limit.rlim_cur = limit.rlim_max < DESCRIPTORS_MAX ? limit.rlim_max : DESCRIPTORS_MAX;
+	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 static int make_descriptors(struct agent *agent, struct error *why)
@@ -194,6 +214,7 @@ static int begin(struct agent *agent, struct error *why)
 		agent->clients[i].fd = -1;
 	for (uint32_t i = 0; i < AGENT_REGIONS_MAX; i++)
 		agent->regions[i].gate.fd = -1;
+	raise_limit();
 	err = host_id(agent->place.host_id, why);
 	if (!err)
 		err = make_folder(agent->options->folder, 0755, why);

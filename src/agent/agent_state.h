@@ -18,7 +18,7 @@
 #include "policy/budget.h"
 #include "policy/power.h"
 
-#define AGENT_CLIENTS_MAX 256 /* connections; each further one waits to be accepted */
+#define AGENT_CLIENTS_MAX 256 /* connections; each further one is closed at once */
 
 struct agent_client {
 	int fd; /* -1: a free place */
@@ -65,6 +65,12 @@ struct agent_freeze {
 	uint64_t end_ns;
 };
 
+/* In which a client's userfaultfd lies until the region is restored (format/agent.h). */
+struct agent_kept {
+	int fd;
+	const struct region *region; /* NULL: a free place */
+};
+
 struct agent {
 	const struct agent_options *options;
 	char folder[PATH_MAX]; /* of the regions, without links in its path */
@@ -82,6 +88,7 @@ struct agent {
 	struct watcher *watcher;
 	struct mover *mover;
 	struct agent_client clients[AGENT_CLIENTS_MAX];
+	struct agent_kept kept[WATCHER_WRITERS_MAX];
 	struct agent_region regions[AGENT_REGIONS_MAX];
 	struct agent_making making;
 	struct gatekeeper gatekeeper;
@@ -168,6 +175,8 @@ bool agent_may_end(const struct agent *agent);
 int agent_listen(struct agent *agent, struct error *why);
 void agent_accept(struct agent *agent);
 void agent_hear(struct agent *agent, struct agent_client *client);
+/* Forgets what is kept for the region's clients: `here`, as nothing of it is missing any more. */
+void agent_let_go(struct agent *agent, const struct region *region, bool here);
 void agent_answer_save(struct agent *agent);
 void agent_answer_create(struct agent *agent, int result, const struct error *why);
 

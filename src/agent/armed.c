@@ -117,10 +117,13 @@ void agent_weigh(struct agent *agent)
 {
 	uint64_t armed = 0;
 
-	mover_count(agent->mover, &agent->moved);
+	/* It has its counters to itself then, and this thread others to answer. */
+	if (!agent->saving)
+		mover_count(agent->mover, &agent->moved);
 	set_terms(agent);
 	budget_make(&agent->terms, &agent->budget);
-	mover_set_bound(agent->mover, agent->budget.bound_bytes / PAGE_BYTES);
+	if (!agent->saving)
+		mover_set_bound(agent->mover, agent->budget.bound_bytes / PAGE_BYTES);
 	for (uint32_t i = 0; i < AGENT_REGIONS_MAX; i++) {
 		struct agent_region *place = &agent->regions[i];
 

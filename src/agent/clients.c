@@ -4,6 +4,7 @@
 #include "agent/agent_state.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,9 @@
 #include "base/log.h"
 
 #define BACKLOG 64
+/* Any user may connect: none can keep root, or another, from it. */
+#define CLIENTS_OF_USER 64
+#define CLIENTS_OF_MASTERS 32
 
 int agent_listen(struct agent *agent, struct error *why)
 {
@@ -39,18 +43,42 @@ int agent_listen(struct agent *agent, struct error *why)
 	return 0;
 }
 
+static bool is_masters(uid_t uid)
+{
+	return uid == 0 || uid == geteuid();
+}
+
+/* A place for one more connection of the user's; AGENT_CLIENTS_MAX: none. */
+static uint32_t find_place(const struct agent *agent, uid_t uid)
+{
+	uint32_t place = AGENT_CLIENTS_MAX, own = 0, used = 0;
+
+	for (uint32_t i = 0; i < AGENT_CLIENTS_MAX; i++) {
+		const struct agent_client *client = &agent->clients[i];
+
+		if (client->fd < 0)
+			place = i;
+		used += client->fd >= 0;
+		own += client->fd >= 0 && client->uid == uid;
+	}
+	if (!is_masters(uid) &&
+	    (own >= CLIENTS_OF_USER || used >= AGENT_CLIENTS_MAX - CLIENTS_OF_MASTERS))
+		return AGENT_CLIENTS_MAX;
+	return place;
+}
+
 void agent_accept(struct agent *agent)
 {
 	struct ucred who;
 	socklen_t length = sizeof(who);
-	uint32_t i = 0;
+	uint32_t i;
 	CLEANUP_FD int fd = -1;
 
-	while (i < AGENT_CLIENTS_MAX && agent->clients[i].fd >= 0)
-		i++;
 	fd = accept4(agent->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0 || i == AGENT_CLIENTS_MAX ||
-	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &length))
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &length))
+		return;
+	i = find_place(agent, who.uid);
+	if (i == AGENT_CLIENTS_MAX)
 		return;
 	agent->clients[i] = (struct agent_client){ .pid = who.pid, .uid = who.uid };
 	agent->clients[i].fd = take_fd(&fd);
@@ -97,7 +125,7 @@ static void answer_json(struct agent_client *client, json_t *object)
 
 static bool is_master(const struct agent_client *client)
 {
-	return client->uid == 0 || client->uid == geteuid();
+	return is_masters(client->uid);
 }
 
 static int find(struct agent *agent, const struct agent_client *client, const char *name,
@@ -132,12 +160,54 @@ static int do_open(struct agent *agent, struct agent_client *client,
 	return 0;
 }
 
+/* ---- Userfaultfds that outlive the agent ---- */
+
+static int keep(struct agent *agent, const struct region *region, int uffd_fd, int *ret_fd)
+{
+	uint32_t i = 0;
+	int ends[2], err;
+
+	while (i < WATCHER_WRITERS_MAX && agent->kept[i].region)
+		i++;
+	if (i == WATCHER_WRITERS_MAX)
+		return -ENOSPC;
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, ends))
+		return -errno;
+	err = descriptor_send(ends[0], "", 1, uffd_fd, MSG_DONTWAIT);
+	close(ends[0]);
+	if (err) {
+		close(ends[1]);
+		return err;
+	}
+	agent->kept[i] = (struct agent_kept){ .fd = ends[1], .region = region };
+	*ret_fd = ends[1];
+	return 0;
+}
+
+void agent_let_go(struct agent *agent, const struct region *region, bool here)
+{
+	for (uint32_t i = 0; i < WATCHER_WRITERS_MAX; i++) {
+		struct agent_kept *kept = &agent->kept[i];
+		char byte;
+		int fd = -1;
+
+		if (kept->region != region)
+			continue;
+		if (here)
+			(void)descriptor_receive(kept->fd, &byte, 1, &fd, MSG_DONTWAIT);
+		cleanup_fd(&fd);
+		cleanup_fd(&kept->fd);
+		kept->region = NULL;
+	}
+}
+
 static int do_join(struct agent *agent, struct agent_client *client,
 		   const struct agent_request *request, int *uffd_fd, struct error *why)
 {
 	struct agent_answer message = { .version = AGENT_VERSION };
 	struct agent_region *place;
-	int err = find(agent, client, request->name, &place, why);
+	CLEANUP_FD int own_fd = fcntl(*uffd_fd, F_DUPFD_CLOEXEC, 0);
+	int err = find(agent, client, request->name, &place, why), kept_fd = -1;
 
 	if (!err && *uffd_fd < 0)
 		err = error_set(why, -EBADF, "no userfaultfd came along");
@@ -147,7 +217,11 @@ static int do_join(struct agent *agent, struct agent_client *client,
 				   client->pid, why);
 	if (err)
 		return err;
-	answer(client, &message, -1);
+	/* What is not restored when this fails is zeros to the client once the agent is gone. */
+	if (place->region->state == REGION_RESTORING &&
+	    (err = keep(agent, place->region, own_fd, &kept_fd)))
+		return error_set(why, err, "cannot keep the userfaultfd: %s", strerror(-err));
+	answer(client, &message, kept_fd);
 	return 0;
 }
 

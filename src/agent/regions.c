@@ -273,7 +273,8 @@ static void settle_making(struct agent *agent)
 {
 	struct agent_making *making = &agent->making;
 
-	if (!making->under_way || !atomic_load(&making->ended))
+	/* The mover takes in none before a save has ended. */
+	if (!making->under_way || !atomic_load(&making->ended) || agent->saving)
 		return;
 	pthread_join(making->thread, NULL);
 	making->under_way = false;
@@ -297,6 +298,7 @@ static void settle_restoring(struct agent *agent, struct agent_region *place)
 			return;
 		log_line("region \"%s\" is damaged: %s", region->name, region->trouble.text);
 		place->why_not = region->trouble;
+		agent_let_go(agent, region, false);
 		gate_refuse(&place->gate);
 		return;
 	}
@@ -305,6 +307,7 @@ static void settle_restoring(struct agent *agent, struct agent_region *place)
 		return;
 	}
 	place->named = true;
+	agent_let_go(agent, region, true);
 	gate_open(&place->gate);
 	log_line("region \"%s\" is restored", region->name);
 }
@@ -356,6 +359,7 @@ int agent_destroy_region(struct agent *agent, struct agent_region *place, struct
 		mover_remove(agent->mover, region);
 	log_line("region \"%s\" destroyed", region->name);
 	gate_refuse(&place->gate);
+	agent_let_go(agent, region, false);
 	*place = (struct agent_region){ .gate.fd = -1, .watch = -1 };
 	return region_destroy(&agent->place, region, why);
 }

@@ -15,8 +15,13 @@
  *	AGENT_PULSE				a memfd with struct agent_pulse, to be read only
  *	AGENT_JOIN		name, start,	from now on the mapping is tracked
  *				bytes, first_page,
- *				a userfaultfd
+ *				a userfaultfd	while it restores: a socket, in which the userfaultfd
+ *						lies until it is restored
  *	AGENT_SAVE		flags		when it is done: a memfd with a JSON object
+ *
+ * A userfaultfd without which missing pages would be zeros must outlive the agent, and one without
+ * which nothing is missing must not: writers would wait for a dead agent. So who joined a region
+ * that is restoring keeps the socket, and closes its own.
  *
  * Create, destroy and save are for root and the agent's own user (SO_PEERCRED); open and join for
  * the region's owner as well.

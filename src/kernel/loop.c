@@ -52,8 +52,8 @@ static bool is_same(const char *path, const char *other)
 
 	if (!strcmp(path, other))
 		return true;
-	return !stat(path, &file) && !stat(other, &other_file) && file.st_ino == other_file.st_ino &&
-	       file.st_dev == other_file.st_dev;
+	return !stat(path, &file) && !stat(other, &other_file) &&
+	       file.st_ino == other_file.st_ino && file.st_dev == other_file.st_dev;
 }
 
 size_t loop_find(const char *path, struct loop_device *ret_devices, size_t max)

@@ -28,8 +28,7 @@ struct pd_region {
 	void *memory;
 	size_t bytes;
 	uint32_t slot;
-	bool restoring; /* when it was opened */
-	int uffd_fd;	/* kept if so, or -1 */
+	int kept_fd;	/* of who joined a region that is restoring (format/agent.h), or -1 */
 	const struct agent_pulse *pulse;
 };
 
@@ -100,8 +99,11 @@ static int map_region(struct pd_region *region, int socket, struct agent_request
 		return err;
 	region->bytes = answer.bytes;
 	region->slot = answer.slot;
-	region->restoring = answer.flags & AGENT_IS_RESTORING;
-	return map(fd, region->bytes, PROT_READ | PROT_WRITE, &region->memory, why);
+	err = map(fd, region->bytes, PROT_NONE, &region->memory, why);
+	/* A child that another thread forks now would have it untracked. */
+	if (!err && madvise(region->memory, region->bytes, MADV_DONTFORK))
+		err = error_set(why, -errno, "madvise: %s", strerror(errno));
+	return err;
 }
 
 static int map_pulse(struct pd_region *region, int socket, struct agent_request *request,
@@ -123,8 +125,8 @@ static int map_pulse(struct pd_region *region, int socket, struct agent_request 
 
 /*
  * The descriptor is the agent's alone from then on: if it ends, the kernel lifts the protection and
- * the program goes on, not armed. But where pages are still missing it is kept: without it the
- * kernel would give zeros for them.
+ * the program goes on, not armed. But where pages are still missing the kernel would give zeros for
+ * them: there the agent answers with what keeps it until they are not.
  */
 static int join(struct pd_region *region, int socket, struct agent_request *request,
 		struct error *why)
@@ -140,10 +142,13 @@ static int join(struct pd_region *region, int socket, struct agent_request *requ
 	request->start = (uintptr_t)region->memory;
 	request->bytes = region->bytes;
 	err = call(socket, request, fd, &answer, &passed, why);
-	cleanup_fd(&passed);
-	if (!err && region->restoring)
-		region->uffd_fd = take_fd(&fd);
-	return err;
+	region->kept_fd = passed;
+	if (err)
+		return err;
+	if (mprotect(region->memory, region->bytes, PROT_READ | PROT_WRITE) ||
+	    madvise(region->memory, region->bytes, MADV_DOFORK))
+		return error_set(why, -errno, "cannot open the mapping: %s", strerror(errno));
+	return 0;
 }
 
 static int open_region(struct pd_region *region, const char *name, struct error *why)
@@ -172,7 +177,7 @@ int pd_region_open(const char *name, struct pd_region **ret_region, char *ret_wo
 	int err = -ENOMEM;
 
 	if (region) {
-		region->uffd_fd = -1;
+		region->kept_fd = -1;
 		err = open_region(region, name, &why);
 	}
 	if (err) {
@@ -193,7 +198,7 @@ void pd_region_close(struct pd_region *region)
 		munmap(region->memory, region->bytes);
 	if (region->pulse)
 		munmap((void *)region->pulse, sizeof(*region->pulse));
-	cleanup_fd(&region->uffd_fd);
+	cleanup_fd(&region->kept_fd);
 	free(region);
 }
 

@@ -187,6 +187,8 @@ bool mover_take_save(struct mover *mover, struct mover_save *ret_save)
 {
 	bool ended;
 
+	if (!mover->save_ended)
+		return false;
 	enter(mover);
 	ended = mover->save_ended;
 	mover->save_ended = false;

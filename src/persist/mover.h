@@ -7,7 +7,8 @@
  * flushes what was written, and makes saves. Push half of the pump; the watcher (pump/watcher.h)
  * says which pages. docs/design/persistence.md: T1, S1 to S3.
  *
- * Threads: one, the agent's main thread, makes all calls.
+ * Threads: one, the agent's main thread, makes all calls. While a save is under way all but
+ * mover_take_save() and mover_go() wait for its end.
  */
 
 #include <stdbool.h>

@@ -33,7 +33,8 @@ struct mover {
 	struct region *regions[WATCHER_REGIONS_MAX];
 	uint64_t bound_pages;
 
-	bool save_wanted, save_ended, save_stays;
+	bool save_wanted, save_stays;
+	_Atomic bool save_ended; /* looked at without the lock first, which a save holds */
 	enum image_reason save_reason;
 	struct mover_save save;
 
