@@ -300,7 +300,8 @@ void agent_hear(struct agent *agent, struct agent_client *client)
 	ssize_t bytes;
 	int passed = -1, result;
 
-	bytes = descriptor_receive(client->fd, &request, sizeof(request), &passed, MSG_DONTWAIT);
+	bytes = descriptor_receive(client->fd, &request, sizeof(request), &passed,
+				   MSG_DONTWAIT | MSG_TRUNC);
 	CLEANUP_FD int fd = passed;
 	if (bytes == -EAGAIN)
 		return;

@@ -34,7 +34,8 @@ ssize_t descriptor_receive(int socket, void *bytes, size_t byte_count, int *ret_
 	struct msghdr message = { .msg_iov = &part,
 				  .msg_iovlen = 1,
 				  .msg_control = control.space,
-				  .msg_controllen = sizeof(control.space) };
+				  /* Without what aligns it, in which another would fit. */
+				  .msg_controllen = CMSG_LEN(sizeof(int)) };
 	struct cmsghdr *header;
 	ssize_t got = recvmsg(socket, &message, flags | MSG_CMSG_CLOEXEC);
 

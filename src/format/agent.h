@@ -15,8 +15,8 @@
  *	AGENT_PULSE				a memfd with struct agent_pulse, to be read only
  *	AGENT_JOIN		name, start,	from now on the mapping is tracked
  *				bytes, first_page,
- *				a userfaultfd	while it restores: a socket, in which the userfaultfd
- *						lies until it is restored
+ *				a userfaultfd	while it restores: a socket, in which that lies
+ *						until nothing is missing
  *	AGENT_SAVE		flags		when it is done: a memfd with a JSON object
  *
  * A userfaultfd without which missing pages would be zeros must outlive the agent, and one without

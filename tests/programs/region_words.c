@@ -8,9 +8,15 @@
  *	random	writes COUNT random pages, again and again until it is killed; says "ready" first.
  *		Each page begins with how often it was written, and all its words follow from that
  *	whole	each page is as `random` or `fill` left it at some moment: none is torn, none is
- *zeros fork	a child and its parent write every second page each, with words of SEED
+ *		zeros
+ *	fork	a child and its parent write every second page each, with words of SEED
+ *	remove	takes the second half of the pages out of the file, and reads zeros there
+ *	again	opens and closes the region COUNT times
+ *	upwards	writes the last COUNT pages but one, one after another; says "ready" soon
  */
 #include "program.h"
+
+#include <sys/mman.h>
 
 #include "perdure/region.h"
 
@@ -99,6 +105,41 @@ static void write_from_two(uint64_t seed)
 	CHECK(waitpid(child, &status, 0) == child && status == 0);
 }
 
+/* Reads of it what a program may do beside writing: what was taken out is zeros. */
+static void take_out(void)
+{
+	const size_t half = page_count / 2 * PAGE;
+
+	CHECK(madvise(memory + half, half, MADV_REMOVE) == 0);
+	for (size_t page = page_count / 2; page < page_count; page++)
+		CHECK(*(uint64_t *)(memory + page * PAGE) == 0);
+}
+
+static void open_again(const char *name, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		pd_region_close(region);
+		open_region(name);
+		*(volatile uint64_t *)memory = i;
+	}
+}
+
+/* Upwards to the last page but one, a few pages every millisecond; says so when it has begun. */
+static void write_slowly(uint64_t seed, size_t count)
+{
+	const struct timespec nap = { .tv_nsec = 1000000 };
+
+	for (size_t i = 0; i < count; i++) {
+		write_page(page_count - 1 - count + i, 1, seed);
+		if (i == 8) {
+			puts("ready");
+			fflush(stdout);
+		}
+		if (i > 8)
+			nanosleep(&nap, NULL);
+	}
+}
+
 static void time_first(const char *name)
 {
 	struct timespec begin, end;
@@ -132,6 +173,12 @@ int main(int argc, char **argv)
 		check_whole(seed);
 	} else if (!strcmp(argv[1], "fork")) {
 		write_from_two(seed);
+	} else if (!strcmp(argv[1], "remove")) {
+		take_out();
+	} else if (!strcmp(argv[1], "again") && argc == 5) {
+		open_again(argv[2], strtoull(argv[4], NULL, 10));
+	} else if (!strcmp(argv[1], "upwards") && argc == 5) {
+		write_slowly(seed, strtoull(argv[4], NULL, 10));
 	} else if (!strcmp(argv[1], "random") && argc == 5) {
 		write_for_ever(seed, strtoull(argv[4], NULL, 10));
 	} else {

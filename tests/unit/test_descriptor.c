@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -121,6 +122,39 @@ START_TEST(one_goes_along_with_a_message)
 }
 END_TEST
 
+/* Others would be nobody's to close: only one is taken, however many came. */
+START_TEST(of_two_that_come_one_is_left)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(2 * sizeof(int))];
+	} control = { .space = { 0 } };
+	struct iovec part = { "word", 4 };
+	struct msghdr message = { .msg_iov = &part,
+				  .msg_iovlen = 1,
+				  .msg_control = control.space,
+				  .msg_controllen = sizeof(control.space) };
+	int sockets[2], two[2] = { open_null(), open_null() }, fd, next;
+	char got[4];
+
+	ck_assert(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets));
+	control.header.cmsg_level = SOL_SOCKET;
+	control.header.cmsg_type = SCM_RIGHTS;
+	control.header.cmsg_len = CMSG_LEN(sizeof(two));
+	memcpy(CMSG_DATA(&control.header), two, sizeof(two));
+	ck_assert_int_eq(sendmsg(sockets[0], &message, 0), 4);
+	ck_assert_int_eq(descriptor_receive(sockets[1], got, 4, &fd, 0), 4);
+	next = open_null();
+	ck_assert_int_eq(next, fd + 1);
+	close(next);
+	close(fd);
+	close(two[0]);
+	close(two[1]);
+	close(sockets[0]);
+	close(sockets[1]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("descriptor");
@@ -131,6 +165,7 @@ int main(void)
 	tcase_add_test(tcase, what_is_not_open_or_not_known_is_nobodys);
 	tcase_add_test(tcase, next_own_finds_each_once);
 	tcase_add_test(tcase, one_goes_along_with_a_message);
+	tcase_add_test(tcase, of_two_that_come_one_is_left);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }
