@@ -93,17 +93,23 @@ static int make_folder(const char *path, mode_t mode, struct error *why)
 	return 0;
 }
 
+static bool is_in_memory(const char *path)
+{
+	struct statfs status;
+
+	return !statfs(path, &status) && status.f_type == TMPFS_MAGIC;
+}
+
 /* Loop devices say the path of their file without the links in it: ours is to be the same. */
 static int resolve_folder(struct agent *agent, struct error *why)
 {
 	const char *path = agent->options->folder;
-	struct statfs status;
 
 	if (!realpath(path, agent->folder))
 		return error_set(why, -errno, "\"%s\": %s", path, strerror(errno));
 	agent->place.folder = agent->folder;
 	/* On a disk it would be there after a power cut, as it happened to be, and be believed. */
-	if (statfs(path, &status) || status.f_type != TMPFS_MAGIC)
+	if (!is_in_memory(path))
 		return error_set(why, -EINVAL,
 				 "\"%s\" is not on a tmpfs, where regions have to be", path);
 	return 0;
@@ -222,6 +228,9 @@ static int begin(struct agent *agent, struct error *why)
 		err = resolve_folder(agent, why);
 	if (!err)
 		err = make_folder(agent->place.images, 0700, why);
+	if (!err && is_in_memory(agent->place.images))
+		log_line("\"%s\" is on a tmpfs: images there do NOT survive lost power",
+			 agent->place.images);
 	if (!err)
 		err = lock_images(agent, why);
 	if (!err)

@@ -17,6 +17,7 @@
 #define DEFAULT_IMAGES "/var/lib/perdure"
 #define DEFAULT_RESERVE_NS 60000000000ull
 #define DEFAULT_SAFETY_PERCENT 30
+#define DIRTY_BYTES_MIN (64ull << 10) /* with less than a page no program could ever store */
 
 struct arguments {
 	struct agent_options agent;
@@ -86,7 +87,12 @@ static int take_ups_runtime(void *target, const char *text, struct error *why)
 
 static int take_dirty_max(void *target, const char *text, struct error *why)
 {
-	return parse_size(text, &options_of(target)->dirty_bytes_max, why);
+	uint64_t *bytes = &options_of(target)->dirty_bytes_max;
+	int err = parse_size(text, bytes, why);
+
+	if (!err && *bytes && *bytes < DIRTY_BYTES_MIN)
+		err = error_set(why, -EINVAL, "\"%s\" is less than 64K", text);
+	return err;
 }
 
 static int take_ride_through(void *target, const char *text, struct error *why)

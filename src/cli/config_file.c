@@ -86,13 +86,19 @@ int config_file_read(const char *path, const struct option_spec *specs, size_t s
 	char *text = malloc(CONFIG_FILE_BYTES_MAX + 1);
 	FILE *file = fopen(path, "re");
 	size_t bytes;
+	int err;
 
 	if (!file || !text) {
 		free(text);
 		return error_set(why, -errno, "cannot read \"%s\": %s", path, strerror(errno));
 	}
 	bytes = fread(text, 1, CONFIG_FILE_BYTES_MAX + 1, file);
+	err = ferror(file) ? -errno : 0;
 	fclose(file);
+	if (err) {
+		free(text);
+		return error_set(why, err, "cannot read \"%s\": %s", path, strerror(-err));
+	}
 	if (bytes > CONFIG_FILE_BYTES_MAX || memchr(text, '\0', bytes)) {
 		free(text);
 		return error_set(why, -EINVAL, "\"%s\" is no text of at most 64K", path);

@@ -9,6 +9,9 @@ row 2 'one of them' serve --no-ups --ups a@b
 row 2 '"somewhere"' serve --ups somewhere
 row 2 '"here"' serve --no-ups --folder here
 row 2 '"soon"' serve --no-ups --ride-through soon
+row 2 'less than 64K' serve --no-ups --dirty-max 1K
+row 2 '"/tmp"' serve --no-ups --config /tmp
+row 1 'not on a tmpfs' serve --no-ups --folder /proc --images "$WORK/none"
 row 2 '"lots"' serve --no-ups --dirty-max lots
 row 1 "$WORK/none/images" serve --no-ups --folder "$REGIONS" --images "$WORK/none/images"
 row 2 "$WORK/none" serve --config "$WORK/none"
