@@ -40,20 +40,27 @@ static void note_foreign(struct agent_region *place)
 	region_set_foreign(place->region, REGION_FOREIGN);
 }
 
+static void hear_event(struct agent *agent, const struct inotify_event *event)
+{
+	for (uint32_t i = 0; i < AGENT_REGIONS_MAX; i++) {
+		/* The queue ran over: anybody may have come. */
+		if (agent->regions[i].region &&
+		    (event->mask & IN_Q_OVERFLOW || agent->regions[i].watch == event->wd))
+			note_foreign(&agent->regions[i]);
+	}
+}
+
 void agent_hear_files(struct agent *agent)
 {
 	char events[EVENT_BYTES] __attribute__((aligned(8)));
-	ssize_t bytes = read(agent->inotify_fd, events, sizeof(events));
+	ssize_t bytes;
 
-	for (ssize_t at = 0; at < bytes;) {
-		const struct inotify_event *event = (const struct inotify_event *)(events + at);
+	while ((bytes = read(agent->inotify_fd, events, sizeof(events))) > 0) {
+		for (ssize_t at = 0; at < bytes;) {
+			const struct inotify_event *event = (const void *)(events + at);
 
-		at += (ssize_t)(sizeof(*event) + event->len);
-		for (uint32_t i = 0; i < AGENT_REGIONS_MAX; i++) {
-			/* The queue ran over: anybody may have come. */
-			if (agent->regions[i].region &&
-			    (event->mask & IN_Q_OVERFLOW || agent->regions[i].watch == event->wd))
-				note_foreign(&agent->regions[i]);
+			at += (ssize_t)(sizeof(*event) + event->len);
+			hear_event(agent, event);
 		}
 	}
 }

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/freezer.h"
@@ -114,13 +115,26 @@ static bool next_mount(struct agent *agent, struct mount_entry *ret_entry)
 	return false;
 }
 
+/* The agent would wait for itself. */
+static bool has_our_log(const struct mount_entry *entry)
+{
+	struct stat log;
+
+	if (fstat(STDERR_FILENO, &log) || log.st_dev != entry->device)
+		return false;
+	log_line("\"%s\" is not frozen: the agent's log is there", entry->path);
+	return true;
+}
+
 static bool freeze_next(struct agent *agent)
 {
 	static struct freezer_request request = { .verb = FREEZER_FREEZE };
 	struct mount_entry entry;
 
-	if (!next_mount(agent, &entry))
-		return false;
+	do {
+		if (!next_mount(agent, &entry))
+			return false;
+	} while (has_our_log(&entry));
 	request.device = entry.device;
 	memcpy(request.path, entry.path, sizeof(request.path));
 	return ask(agent, &request);

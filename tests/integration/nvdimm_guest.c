@@ -2,9 +2,9 @@
 /*
  * Runs in a guest, on a file of a file system in persistent memory: nvdimm_guest write|check FILE.
  *
- *	write	records, one behind the other, through a mapping with MAP_SYNC: a store is durable when
- *		it is visible. After each: "acknowledged NUMBER". Goes on where it ended last.
- *	check	"found NUMBER": so many records are there, from the first on, and nothing behind them
+ *	write	records, one behind the other, through a mapping with MAP_SYNC: a store is durable
+ *		when it is visible. After each: "acknowledged NUMBER". Goes on where it ended last
+ *	check	"found NUMBER": so many are there, from the first on, and nothing behind them
  */
 #include <emmintrin.h>
 #include <errno.h>

@@ -21,7 +21,7 @@ unmount_all() {
 		mountpoint -q "$folder" && umount -l "$folder" || true
 	done
 }
-trap 'status=$?; kill_all; unmount_all; (exit $status); clean_up' EXIT
+trap 'status=$?; kill_all; unmount_all; set +e; (exit $status); clean_up' EXIT
 
 kill_all() {
 	for pid in $STARTED; do
@@ -147,5 +147,18 @@ echo again > "$mounted/more"
 save || fail "the save failed: $(cat "$WORK/save.err")"
 stop_agent
 echo last > "$mounted/more"
+
+# One whose log is on the region itself does not wait for itself.
+LOG=$mounted/log
+"$PERDURE" serve --folder "$REGIONS" --images "$IMAGES" --pid-file "$WORK/agent.pid" --no-ups 2> "$LOG" &
+AGENT=$!
+STARTED="$STARTED $AGENT"
+wait_for 20 agent_is_ready || fail "the agent does not start: $(cat "$LOG")"
+timeout 20 "$PERDURE" save --folder "$REGIONS" > /dev/null || {
+	fsfreeze -u "$mounted" || true # or it waits for good
+	fail "the agent waits for its own log"
+}
+grep -q 'is not frozen: the agent' "$LOG" || fail "not a word: $(cat "$LOG")"
+stop_agent
 umount "$mounted"
 wait_for 10 no_loops || fail "loop devices are left: $(loops)"

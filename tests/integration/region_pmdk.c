@@ -2,8 +2,8 @@
 /*
  * A program of PMDK's libpmem, as its manual pages have it: region_pmdk write|check FILE.
  *
- *	write	records until it is killed; after each: "acknowledged NUMBER". It begins with "pmem 1"
- *		if the library takes the file for persistent memory, "pmem 0" if not
+ *	write	records until it is killed; after each: "acknowledged NUMBER". First it says
+ *		"pmem 1" if the library takes the file for persistent memory, "pmem 0" if not
  *	check	"found NUMBER": so many records are there, from the first on
  */
 #include <libpmem.h>

@@ -21,7 +21,7 @@ printf 'no-ups = yes\n' > "$WORK/conf"
 row 2 'takes no value' serve --config "$WORK/conf"
 printf 'images\n' > "$WORK/conf"
 row 2 'wants a value' serve --config "$WORK/conf"
-row 2 'create, list or destroy' region
+row 2 'create, list, destroy, mount or unmount' region
 row 2 '"eat"' region eat
 row 2 'create NAME SIZE' region create one
 row 1 'no agent at' region --folder "$WORK" list
