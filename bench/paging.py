@@ -31,7 +31,7 @@ class Failed(Exception):
     """A row that should have run and did not."""
 
 
-def _last_line(text):
+def last_line(text):
     lines = text.strip().splitlines()
     return lines[-1] if lines else "no message"
 
@@ -60,7 +60,7 @@ def run_program(command, what, watch=None):
                     process.wait()
         out.seek(0)
         err.seek(0)
-        text, words = out.read(), _last_line(err.read())
+        text, words = out.read(), last_line(err.read())
     if process.returncode == 77:
         raise swap.Skip(words)
     if process.returncode:
@@ -100,7 +100,7 @@ class Node:
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 self.log.seek(0)
-                raise Failed(f"perdure node: {_last_line(self.log.read())}")
+                raise Failed(f"perdure node: {last_line(self.log.read())}")
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
                 return

@@ -4,6 +4,7 @@
 import statistics
 
 PHASES = ("fill", "touch", "stream", "random_read", "random_write")
+REGIONS = "regions "  # of the rows of persist.py
 
 
 def medians_of(samples):
@@ -70,6 +71,14 @@ def _line_lines(phases):
                                         if metric not in ("n", "changed", "pages"))
 
 
+def _region_lines(medians):
+    yield "Persistent regions, medians by row and phase"
+    for row, phases in medians.items():
+        for phase, found in phases.items():
+            words = "  ".join(f"{metric} {value:.5g}" for metric, value in found.items())
+            yield f"{row[len(REGIONS):]:32}{phase:16}{words}"
+
+
 def _redis_lines(redis):
     yield "redis-benchmark, requests a second"
     for key, by_server in redis.items():
@@ -80,10 +89,13 @@ def paging_table(medians, redis, missing):
     lines = []
     if any("touch" in phases for phases in medians.values()):
         lines += [*_workload_lines(medians), ""]
-    if medians.keys() - {"lines"}:
+    regions = {row: phases for row, phases in medians.items() if row.startswith(REGIONS)}
+    if medians.keys() - {"lines"} - regions.keys():
         lines += [*_fault_lines(medians), ""]
     if "lines" in medians:
         lines += [*_line_lines(medians["lines"]), ""]
+    if regions:
+        lines += [*_region_lines(regions), ""]
     if redis:
         lines += [*_redis_lines(redis), ""]
     lines += [f"{row}: {reason}" for row, reason in missing.items()]

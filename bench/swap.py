@@ -35,7 +35,7 @@ def _run(*command):
         raise Skip(f"{command[0]}: {words[-1] if words else 'failed'}")
 
 
-def _retry(action):
+def retry(action):
     """Until it works: undoing waits for the kernel, and a failure is a warning, not an end."""
     for attempt in range(TRIES):
         try:
@@ -77,7 +77,7 @@ def _swap_on(path):
     try:
         yield
     finally:
-        _retry(lambda: _run("swapoff", str(path)))
+        retry(lambda: _run("swapoff", str(path)))
 
 
 def _zram_index():
@@ -107,10 +107,10 @@ def zram():
         with _swap_on(f"/dev/zram{index}"):
             yield block
     finally:
-        _retry(lambda: (block / "reset").write_text("1"))
+        retry(lambda: (block / "reset").write_text("1"))
         if added:
             remove = pathlib.Path("/sys/class/zram-control/hot_remove")
-            _retry(lambda: remove.write_text(str(index)))
+            retry(lambda: remove.write_text(str(index)))
 
 
 def zram_fill(block):
@@ -168,4 +168,4 @@ def memory_limit(limit_bytes):
             raise Skip(f"{group / knob}: {error.strerror}") from error
         yield ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"]
     finally:
-        _retry(group.rmdir)
+        retry(group.rmdir)

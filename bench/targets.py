@@ -18,6 +18,7 @@ LINE_SET_NS_MAX = 10
 SCAN_CLEAN_US_MAX = 20
 SCAN_GROWTH_MAX = 1.5
 SCAN_FEW, SCAN_ALL = 512, 262144
+PERSIST_NS_MAX, SAVE_MIN, PREDICTED_MAX, FIRST_READ_S_MAX, TRACKING_MAX = 20, 0.9, 0.2, 0.2, 1.03
 THREADS = (1, 2, 4)
 SWAPS = ("zram, cluster 0", "zram, cluster 3", "ext4 file, cluster 0", "ext4 file, cluster 3")
 
@@ -183,17 +184,72 @@ def _line_targets(medians):
                    f"{all_pages:.1f} ns with {SCAN_ALL} changed, {few:.1f} ns with {SCAN_FEW}")
 
 
+def _persist_targets(medians):
+    ours = medians.get("regions store", {}).get("persist", {})
+    others = ", ".join(
+        f"{name} {value:.0f} ns" for name, value in (
+            (name, _value(medians, f"regions {row}", "persist", "p50_ns")) for name, row in (
+                ("libpmem", "store, libpmem"), ("without flush", "store, libpmem without flush"),
+                ("fdatasync", "store, fdatasync"))) if value)
+    p50 = ours.get("p50_ns")
+    words = "-" if not ours else (
+        f"p50 {p50:.1f} ns ({'armed' if ours['armed'] else 'not armed, the same two loads'}); "
+        f"{others}")
+    yield _verdict(f"a persist over {PERSIST_NS_MAX} ns", _ratio(p50, PERSIST_NS_MAX), 1.0, True,
+                   words)
+
+
+def _save_targets(medians):
+    for row in ("regions save", "regions save, scattered pages"):
+        found = medians.get(row, {}).get("save", {})
+        raw = _value(medians, row, "raw sequence", "mb_s")
+        scattered = _value(medians, row, "raw random", "mb_s")
+        words = _mb_s(found.get("mb_s"), raw) + (
+            f"; random pages {scattered:.0f} MB/s" if scattered else "")
+        yield _verdict(f"{row}, over raw writes", found.get("ratio"), SAVE_MIN, False, words)
+        predicted = found.get("predicted_ratio")
+        yield _verdict(f"{row}, predicted time off by", found.get("predicted_error"),
+                       PREDICTED_MAX, True,
+                       "-" if predicted is None else f"predicted {predicted:.2f} of the real time")
+
+
+def _region_targets(medians):
+    """What the persistent regions of one host promise (`bench/run --only persist`)."""
+    if not any(row.startswith("regions ") for row in medians):
+        return
+    yield from _persist_targets(medians)
+    yield from _save_targets(medians)
+    found = medians.get("regions restore", {}).get("restore", {})
+    first = found.get("first_s")
+    words = "-" if first is None else (
+        f"{found['mib']:.0f} MiB: first read {first:.3f} s, all {found['all_s']:.2f} s, "
+        f"a copy {found['copy_s']:.2f} s")
+    yield _verdict(f"first read after a restart over {FIRST_READ_S_MAX} s",
+                   _ratio(first, FIRST_READ_S_MAX), 1.0, True, words)
+    found = medians.get("regions writer, random", {}).get("pair", {})
+    words = "-" if not found else (
+        f"{found['tracked_ns']:.2f} ns a store against {found['plain_ns']:.2f}")
+    yield _verdict("a writer that is tracked over one that is not", found.get("ratio"),
+                   TRACKING_MAX, True, words)
+    phases = medians.get("regions bound", {})
+    peak = max((phase["peak_share"] for phase in phases.values()), default=None)
+    words = ", ".join(
+        f"{name}: {phase['writer_mb_s']:.0f} MB/s, mean delay {phase['delay_us']:.0f} µs"
+        for name, phase in phases.items()) or "-"
+    yield _verdict("unflushed at the most, over the bound", peak, 1.0, True, words)
+
+
 def judge(medians, redis):
     """`medians`: row, phase, metric to number. `redis`: "SET -P 1" to server to requests/s."""
     return [*_floor_targets(medians), *_pinning_targets(medians), *_swap_targets(medians),
             *_stream_targets(medians), *_prefetch_targets(medians), *_scan_targets(medians),
             *_store_targets(medians), *_scaling_targets(medians), *_overhead_targets(redis),
-            *_metadata_targets(medians), *_line_targets(medians)]
+            *_metadata_targets(medians), *_line_targets(medians), *_region_targets(medians)]
 
 
 def line(verdict):
     measured, limit = verdict["measured"], verdict["limit"]
-    share = limit in (OVERHEAD_MAX, METADATA_MAX)
+    share = limit in (OVERHEAD_MAX, METADATA_MAX, PREDICTED_MAX)
     number = "-" if measured is None else f"{measured:+.2%}" if share else f"{measured:.2f}x"
     bound = f"{limit:.0%}" if share else f"{limit}x"
     return (f"{verdict['verdict']:<13} {verdict['target']}: {number} "
