@@ -12,6 +12,26 @@ WINDOW_SECONDS = 1.0  # of a rate: the agent counts what it wrote once a second
 MIB = 2 ** 20
 
 
+class _Axis:
+    """Upwards from zero in round steps, or logarithmic: from 1, with what is less on the line."""
+
+    def __init__(self, values, logarithmic):
+        most = max(max(values) * 1.08, 1.0)
+        self.log = logarithmic
+        self.most = 10 ** math.ceil(math.log10(most * 1.01)) if logarithmic else most
+
+    def share(self, value):
+        if self.log:
+            return math.log(max(value, 1.0)) / math.log(self.most)
+        return value / self.most
+
+    def ticks(self):
+        if self.log:
+            return [10.0 ** power for power in range(round(math.log10(self.most)) + 1)]
+        step = _step(self.most)
+        return [i * step for i in range(int(self.most / step) + 1)]
+
+
 def _step(most):
     """A round step of which at most five go into `most`."""
     step = 10 ** math.floor(math.log10(most))
@@ -30,25 +50,24 @@ def _legend(names, y):
 
 def _panel(panel, top, seconds, zone):
     lines = panel["lines"]
-    most = max(y for points in lines.values() for _, y in points) * 1.08 or 1.0
+    axis = _Axis([y for points in lines.values() for _, y in points], panel.get("log"))
     first, bottom = top + HEAD - 14, top + HEAD - 14 + HEIGHT
 
     def x_of(x):
         return LEFT + (WIDTH - LEFT - RIGHT) * x / seconds
 
     def y_of(y):
-        return bottom - HEIGHT * y / most
+        return bottom - HEIGHT * axis.share(y)
 
     parts = [f'<rect class="grid" x="{x_of(zone[0]):.1f}" y="{first}" '
              f'width="{x_of(zone[1]) - x_of(zone[0]):.1f}" height="{HEIGHT}" '
              'fill="#8a94a0" fill-opacity="0.14" stroke="none"/>',
              _text(24, top + 14, "group", panel["title"]), *_legend(lines, top + 13)]
-    step = _step(most)
-    for i in range(int(most / step) + 1):
-        y = y_of(i * step)
+    for tick in axis.ticks():
+        y = y_of(tick)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" '
                      f'y2="{y:.1f}"/>')
-        parts.append(_text(LEFT - 8, y + 4, "tick", f"{i * step:g}", "end"))
+        parts.append(_text(LEFT - 8, y + 4, "tick", f"{tick:g}", "end"))
     step = _step(seconds)
     for i in range(int(seconds / step) + 1):
         parts.append(_text(x_of(i * step), bottom + 16, "tick", f"{i * step:g}", "middle"))
@@ -88,7 +107,8 @@ def draw(samples, settings, note):
         {"title": "Memory that is not on disk, MiB", "lines": {
             "unflushed": [(s["s"], s["unflushed_bytes"] / MIB) for s in samples],
             "bound": [(s["s"], s["bound_bytes"] / MIB) for s in samples]}},
-        {"title": "Delay of a first store to a page, µs", "lines": {"mean": _delays(samples)}},
+        {"title": "Delay of a first store to a page, µs, logarithmic", "log": True,
+         "lines": {"mean of a sample": _delays(samples)}},
         {"title": "Pages, MB/s", "lines": {
             "dirtied by the writer": _rates(samples, lambda s: s["write_faults"] * 4096 / 1e6),
             "written to the image": _rates(samples, lambda s: s["bytes_written"] / 1e6)}}]
