@@ -12,7 +12,7 @@
  *				says when that was, by CLOCK_MONOTONIC
  *	pace REGION FILE MIB	a line of stdin says where and what: "region" or "file", "random"
  *				or "sequence", and how many ms; random stores go to the first MIB
- *	press REGION		writes to random pages until it is killed
+ *	press REGION		writes to runs of pages at random until it is killed
  */
 
 #include <errno.h>
@@ -32,6 +32,7 @@
 #define OPEN_NAP_NS 200000
 #define CHUNK_STORES (1u << 18)
 #define PRESS_SEED 5
+#define PRESS_PAGES 8 /* a run of them is unprotected with fewer faults: faster than any disk */
 
 static struct pd_region *region;
 static uint8_t *memory;
@@ -228,9 +229,11 @@ static void press(const char *name)
 	open_region(name);
 	random_words = random_from_seed(PRESS_SEED);
 	for (;;) {
-		uint64_t page = random_below(&random_words, region_bytes / PAGE_BYTES);
+		uint64_t page = random_below(&random_words, region_bytes / PAGE_BYTES / PRESS_PAGES) *
+				PRESS_PAGES;
 
-		++*(volatile uint64_t *)(memory + page * PAGE_BYTES);
+		for (uint64_t i = 0; i < PRESS_PAGES; i++)
+			++*(volatile uint64_t *)(memory + (page + i) * PAGE_BYTES);
 	}
 }
 

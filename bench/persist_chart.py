@@ -110,7 +110,7 @@ def draw(samples, settings, note):
         {"title": "Delay of a first store to a page, µs, logarithmic", "log": True,
          "lines": {"mean of a sample": _delays(samples)}},
         {"title": "Pages, MB/s", "lines": {
-            "dirtied by the writer": _rates(samples, lambda s: s["write_faults"] * 4096 / 1e6),
+            "opened to the writer": _rates(samples, lambda s: s["opened_bytes"] / 1e6),
             "written to the image": _rates(samples, lambda s: s["bytes_written"] / 1e6)}}]
     title = "A writer faster than the disk"
     parts, top = [], TOP
