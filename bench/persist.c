@@ -229,11 +229,10 @@ static void press(const char *name)
 	open_region(name);
 	random_words = random_from_seed(PRESS_SEED);
 	for (;;) {
-		uint64_t page = random_below(&random_words, region_bytes / PAGE_BYTES / PRESS_PAGES) *
-				PRESS_PAGES;
+		uint64_t run = random_below(&random_words, region_bytes / PAGE_BYTES / PRESS_PAGES);
 
 		for (uint64_t i = 0; i < PRESS_PAGES; i++)
-			++*(volatile uint64_t *)(memory + (page + i) * PAGE_BYTES);
+			++*(volatile uint64_t *)(memory + (run * PRESS_PAGES + i) * PAGE_BYTES);
 	}
 }
 
