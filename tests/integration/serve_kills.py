@@ -28,6 +28,7 @@ def fail(words, agent=None):
     print(f"FAILED: {words}", file=sys.stderr)
     if agent:
         print(open(agent.log).read(), file=sys.stderr)
+        agent.kill()
     sys.exit(1)
 
 
@@ -106,12 +107,12 @@ def one_life(number, dice, allowed):
     writer.kill()
     writer.wait()
     writer.stdout.close()
-    last = memory()
     if dice.random() < 0.3:
         time.sleep(dice.random() * 0.01)
-    ended = agent.says("saved 1 regions")
     agent.kill()
-    ended = ended or agent.says("saved 1 regions")
+    ended = agent.says("saved 1 regions")
+    # Not before: who has the file open while a save is made is stopped with all other strangers.
+    last = memory()
     lose()
     if how == "none":
         return [now], how

@@ -11,11 +11,11 @@ command -v upsc > /dev/null || skip "there is no upsc: nut-client is missing"
 ETC=$WORK/etc
 mkdir "$ETC" "$WORK/run"
 export NUT_CONFPATH="$ETC" NUT_STATEPATH="$WORK/run" NUT_ALTPIDPATH="$WORK/run"
-# Below those that the kernel gives to connections: one of them would keep it.
+# Below those that the kernel gives to connections, and beside those of the tests' nodes.
 PORT=$(python3 -c '
 import random, socket
 while True:
-    port = random.randrange(20000, 32000)
+    port = random.randrange(12000, 19000)
     try:
         socket.socket().bind(("127.0.0.1", port))
         break
