@@ -137,7 +137,8 @@ int far_lane_open(struct far *far, pthread_mutex_t *guard, struct far_lane **ret
 	err = far_lane_connect(lane, true, why);
 	if (err)
 		return err;
-	far->lanes[far->lane_count++] = lane;
+	far->lanes[far->lane_count] = lane;
+	far->lane_count++;
 	*ret_lane = lane;
 	return 0;
 }

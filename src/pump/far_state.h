@@ -74,7 +74,7 @@ struct far {
 	pthread_mutex_t count_lock;
 	uint8_t counted[SLOT_EXTENTS_MAX][SLOT_COPIES_MAX];
 
-	uint32_t lane_count;
+	_Atomic uint32_t lane_count; /* to handlers that run already: the lanes before it */
 	struct far_lane *lanes[FAR_LANES_MAX];
 	struct far_mender mender;
 };
