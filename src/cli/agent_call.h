@@ -14,9 +14,6 @@
 
 #define AGENT_LIMIT_MS 10000 /* the agent's main thread answers at once, but for a busy host */
 
-/* The folder of the host's agent: PERDURE_FOLDER of the environment, or the usual one. */
-const char *agent_folder(void);
-
 /* Fills in what every request has. -EINVAL in words for a name that is none; NULL: no name. */
 int agent_request_make(struct agent_request *ret_request, enum agent_verb verb, const char *name,
 		       struct error *why);

@@ -14,6 +14,7 @@
 #include "cli/commands.h"
 #include "cli/region_mount.h"
 #include "cli/region_text.h"
+#include "kernel/agent_client.h"
 
 struct region_options {
 	const char *folder;
@@ -179,7 +180,7 @@ static int read_words(int argc, char **argv, struct region_options *options, cha
 
 int cmd_region(int argc, char **argv)
 {
-	struct region_options options = { .folder = agent_folder(), .owner = -1 };
+	struct region_options options = { .folder = agent_client_folder(), .owner = -1 };
 	char *words[3];
 	struct error why;
 	bool help = false;

@@ -9,6 +9,7 @@
 #include "cli/command_line.h"
 #include "cli/commands.h"
 #include "cli/text.h"
+#include "kernel/agent_client.h"
 
 struct save_options {
 	const char *folder;
@@ -95,7 +96,7 @@ static size_t print_unarmed(const char *folder, size_t *ret_count, struct error 
 
 int cmd_save(int argc, char **argv)
 {
-	struct save_options options = { .folder = agent_folder() };
+	struct save_options options = { .folder = agent_client_folder() };
 	struct agent_request request;
 	struct error why;
 	json_t *save;

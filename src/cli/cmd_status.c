@@ -14,6 +14,7 @@
 #include "cli/run_json.h"
 #include "cli/run_reader.h"
 #include "cli/text.h"
+#include "kernel/agent_client.h"
 
 #define SHOWN_COMMAND_BYTES 25 /* what an 80-column line has left for it */
 #define SHOWN_URI_BYTES 41
@@ -142,7 +143,7 @@ static void print_json(const struct run_reader *readers, uint32_t count, json_t 
 int cmd_status(int argc, char **argv)
 {
 	static struct run_reader readers[RUN_READ_MAX];
-	struct status_options options = { .folder = agent_folder() };
+	struct status_options options = { .folder = agent_client_folder() };
 	uint32_t count, mute;
 	json_t *agent;
 	int code;

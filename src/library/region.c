@@ -6,18 +6,14 @@
 #pragma GCC visibility pop
 
 #include <errno.h>
-#include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/descriptor_pass.h"
 #include "format/agent.h"
+#include "kernel/agent_client.h"
 #include "kernel/uffd.h"
 
 #define ANSWER_MS 10000 /* the agent's main thread answers at once, but for a busy host */
@@ -32,47 +28,11 @@ struct pd_region {
 	const struct agent_pulse *pulse;
 };
 
-static int connect_to(int *ret_socket, struct error *why)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	const char *folder = getenv("PERDURE_FOLDER");
-	CLEANUP_FD int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-
-	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s",
-		     folder ? folder : AGENT_FOLDER,
-		     AGENT_SOCKET_NAME) >= (int)sizeof(address.sun_path))
-		return error_set(why, -ENAMETOOLONG, "PERDURE_FOLDER=\"%.60s...\" is too long",
-				 folder);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)))
-		return error_set(why, -errno, "no agent at \"%s\": %s; `perdure serve` is one",
-				 address.sun_path, strerror(errno));
-	*ret_socket = take_fd(&fd);
-	return 0;
-}
-
-/* `fd` goes along, -1: none. *ret_fd is what comes back, or -1. */
 static int call(int socket, const struct agent_request *request, int fd,
 		struct agent_answer *ret_answer, int *ret_fd, struct error *why)
 {
-	struct pollfd wait = { .fd = socket, .events = POLLIN };
-	int err = descriptor_send(socket, request, sizeof(*request), fd, 0);
-	ssize_t bytes;
-
-	*ret_fd = -1;
-	if (err)
-		return error_set(why, err, "the agent: %s", strerror(-err));
-	if (poll(&wait, 1, ANSWER_MS) == 0)
-		return error_set(why, -ETIMEDOUT, "the agent does not answer");
-	bytes = descriptor_receive(socket, ret_answer, sizeof(*ret_answer), ret_fd, 0);
-	if (bytes != sizeof(*ret_answer) || ret_answer->version != AGENT_VERSION)
-		err = error_set(why, -EPROTO, "the agent %s",
-				bytes <= 0 ? "has ended" : "is of another version");
-	else if (ret_answer->result)
-		err = error_set(why, ret_answer->result, "%.*s", ERROR_TEXT_BYTES - 1,
-				ret_answer->text);
-	if (err)
-		cleanup_fd(ret_fd);
-	return err;
+	return agent_client_call(agent_client_folder(), socket, request, fd, ANSWER_MS, ret_answer,
+				 ret_fd, why);
 }
 
 static int map(int fd, size_t bytes, int protection, void **ret_memory, struct error *why)
@@ -157,7 +117,7 @@ static int open_region(struct pd_region *region, const char *name, struct error 
 	int connected = -1, err = agent_check_name(name, why);
 
 	if (!err)
-		err = connect_to(&connected, why);
+		err = agent_client_connect(agent_client_folder(), &connected, why);
 	if (err)
 		return err;
 	CLEANUP_FD int fd = connected;
