@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -76,14 +75,6 @@ int agent_ask_save(struct agent *agent, bool rehearse, struct error *why)
 	return 0;
 }
 
-static uint64_t unix_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 void agent_settle_save(struct agent *agent)
 {
 	struct mover_save *save = &agent->last_save;
@@ -93,7 +84,7 @@ void agent_settle_save(struct agent *agent)
 	agent->saving = false;
 	agent->saved_once = true;
 	agent->last_predicted_ns = agent->predicted_ns;
-	agent->last_saved_unix_ns = unix_ns();
+	agent->last_saved_unix_ns = clock_unix_ns();
 	if (save->result)
 		log_line("the save FAILED: %s; the generation before it is kept", save->why.text);
 	else

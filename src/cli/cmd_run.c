@@ -3,9 +3,9 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cli/commands.h"
 #include "cli/module.h"
 #include "cli/program.h"
@@ -15,18 +15,12 @@
 #include "cli/run_report.h"
 #include "cli/run_server.h"
 
+#define NS_PER_MS 1000000u
+
 static int complain(int exit_code, const struct error *why)
 {
 	fprintf(stderr, "perdure run: %s\n", why->text);
 	return exit_code;
-}
-
-static uint64_t clock_ms(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 static int find_program(const char *command, char *ret_path)
@@ -63,7 +57,7 @@ static void describe(struct run_segment *segment, const struct run_options *opti
 	segment->launcher_pid = getpid();
 	segment->mirror = options->mirror;
 	segment->local_bytes_limit = options->local_bytes;
-	segment->started_unix_ms = clock_ms(CLOCK_REALTIME);
+	segment->started_unix_ms = clock_unix_ns() / NS_PER_MS;
 	join_command(options->command, segment->command);
 	for (i = 0; i < options->far_count; i++)
 		snprintf(segment->backing_uri[i], RUN_URI_BYTES, "%s", options->far[i]);
@@ -94,7 +88,7 @@ static void watch(struct run_server *server, struct run_child *child)
 static int run(const struct run_options *options, const char *path, const char *preload_path)
 {
 	static struct run_server server; /* too large for some stacks */
-	uint64_t started_ms = clock_ms(CLOCK_MONOTONIC);
+	uint64_t started_ms = clock_now_ns() / NS_PER_MS;
 	struct run_environment environment;
 	struct run_child child;
 	struct error why;
@@ -112,7 +106,7 @@ static int run(const struct run_options *options, const char *path, const char *
 	watch(&server, &child);
 	if (options->report_path &&
 	    run_report_write(options->report_path, &server, child.wait_status,
-			     clock_ms(CLOCK_MONOTONIC) - started_ms, &why) < 0)
+			     clock_now_ns() / NS_PER_MS - started_ms, &why) < 0)
 		complain(EXIT_FAILED, &why);
 	run_server_close(&server);
 	return run_child_pass_on(&child);

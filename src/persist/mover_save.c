@@ -9,20 +9,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 
 #define FORK_WAIT_NS 1000000000u
 #define FORK_NAP_NS 100000u
-
-static uint64_t unix_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 /* What is packed in the committed image must be read before another generation is made. */
 static int have_packed(struct mover *mover, struct region *region)
@@ -81,7 +72,7 @@ static int commit(struct mover *mover, struct region *region, struct error *why)
 	int err;
 
 	pthread_rwlock_wrlock(&region->image_lock);
-	err = image_commit(region->image, mover->save_reason, unix_ns(), why);
+	err = image_commit(region->image, mover->save_reason, clock_unix_ns(), why);
 	pthread_rwlock_unlock(&region->image_lock);
 	if (err)
 		mover_return_failed(mover, region);

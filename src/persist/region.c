@@ -12,9 +12,9 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/own_memory.h"
 
 #define LOCK_MS 10000 /* longer than the kernel takes to put a killed agent's ring away */
@@ -75,21 +75,13 @@ static int open_disk(const struct region_place *place, const char *name, uint64_
 	return disk_file_open(path, &options, ret_disk, why);
 }
 
-static uint64_t unix_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static int create_image(const struct region_place *place, struct region *region,
 			uint64_t packed_pages, struct error *why)
 {
 	struct image_config config = {
 		.region_bytes = region->bytes,
 		.packed_pages = packed_pages,
-		.created_unix_ns = unix_ns(),
+		.created_unix_ns = clock_unix_ns(),
 	};
 	char path[PATH_MAX];
 	struct disk *disk;
