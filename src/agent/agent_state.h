@@ -33,7 +33,6 @@ struct agent_region {
 	struct gate gate;      /* while it is being restored */
 	int watch;	       /* inotify's number of its file; -1: none */
 	bool named;	       /* its file has its name */
-	bool foreign;	       /* as it was told to the mover */
 	uint64_t foreign_ns;   /* when somebody not tracked was there last */
 	bool armed;
 	struct error why_not;
@@ -104,10 +103,9 @@ struct agent {
 	bool rehearsing;
 	enum image_reason save_reason;
 	uint64_t predicted_ns; /* of the save under way */
-	bool saved_once;
 	struct mover_save last_save;
 	uint64_t last_predicted_ns;
-	uint64_t last_saved_unix_ns;
+	uint64_t last_saved_unix_ns; /* 0: none yet */
 	uint64_t chores_ns; /* when what is done each second was done last */
 };
 

@@ -32,9 +32,10 @@ static uint64_t commit_bytes(const struct agent *agent)
 static uint64_t unknown_bytes(const struct agent_region *place)
 {
 	const struct region *region = place->region;
-	bool unknown = region->watched && (region->foreign || !watcher_is_exact(region->watched));
 
-	return unknown ? region->bytes - watcher_marked(region->watched) * PAGE_BYTES : 0;
+	if (!region->watched || region_is_exact(region))
+		return 0;
+	return region->bytes - watcher_marked(region->watched) * PAGE_BYTES;
 }
 
 uint64_t agent_save_bytes(const struct agent *agent)
@@ -69,11 +70,11 @@ static void set_terms(struct agent *agent)
 	};
 }
 
-/* 0, or why the promise cannot be kept for the region now. */
-static int check(const struct agent *agent, const struct agent_region *place, struct error *why)
+/* 0, or why the promise cannot be kept for the region now; `bytes` are what a save would have. */
+static int check(const struct agent *agent, const struct agent_region *place, uint64_t bytes,
+		 struct error *why)
 {
 	const struct region *region = place->region;
-	uint64_t bytes = agent_save_bytes(agent);
 	int err;
 
 	if (region->state == REGION_DAMAGED)
@@ -101,10 +102,10 @@ static int check(const struct agent *agent, const struct agent_region *place, st
 	return 0;
 }
 
-static void show(struct agent *agent, struct agent_region *place)
+static void show(const struct agent *agent, struct agent_region *place, uint64_t bytes)
 {
 	struct error why = { "" };
-	bool armed = !check(agent, place, &why);
+	bool armed = !check(agent, place, bytes, &why);
 
 	if (armed != place->armed)
 		log_line("region \"%s\" is %s%s%s", place->region->name,
@@ -115,7 +116,7 @@ static void show(struct agent *agent, struct agent_region *place)
 
 void agent_weigh(struct agent *agent)
 {
-	uint64_t armed = 0;
+	uint64_t armed = 0, bytes;
 
 	/* It has its counters to itself then, and this thread others to answer. */
 	if (!agent->saving)
@@ -124,12 +125,13 @@ void agent_weigh(struct agent *agent)
 	budget_make(&agent->terms, &agent->budget);
 	if (!agent->saving)
 		mover_set_bound(agent->mover, agent->budget.bound_bytes / PAGE_BYTES);
+	bytes = agent_save_bytes(agent);
 	for (uint32_t i = 0; i < AGENT_REGIONS_MAX; i++) {
 		struct agent_region *place = &agent->regions[i];
 
 		if (!place->region)
 			continue;
-		show(agent, place);
+		show(agent, place, bytes);
 		armed |= (uint64_t)place->armed << i;
 	}
 	atomic_store_explicit(&agent->pulse->armed, armed, memory_order_relaxed);

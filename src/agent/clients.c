@@ -123,11 +123,6 @@ static void answer_json(struct agent_client *client, json_t *object)
 
 /* ---- Requests ---- */
 
-static bool is_master(const struct agent_client *client)
-{
-	return is_masters(client->uid);
-}
-
 static int find(struct agent *agent, const struct agent_client *client, const char *name,
 		struct agent_region **ret_place, struct error *why)
 {
@@ -135,7 +130,7 @@ static int find(struct agent *agent, const struct agent_client *client, const ch
 
 	if (!place)
 		return error_set(why, -ENOENT, "there is no region \"%s\"", name);
-	if (!is_master(client) && client->uid != place->region->owner)
+	if (!is_masters(client->uid) && client->uid != place->region->owner)
 		return error_set(why, -EACCES, "region \"%s\" is another user's", name);
 	if (place->region->state == REGION_DAMAGED)
 		return error_set(why, -EBADMSG, "region \"%s\": %s", name,
@@ -266,7 +261,7 @@ static int do_request(struct agent *agent, struct agent_client *client,
 		       request->verb == AGENT_SAVE;
 
 	request->name[AGENT_NAME_BYTES - 1] = '\0';
-	if (masters && !is_master(client))
+	if (masters && !is_masters(client->uid))
 		return error_set(why, -EPERM, "that is for root and the agent's own user");
 	switch (request->verb) {
 	case AGENT_STATUS:

@@ -34,9 +34,6 @@ int agent_watch_file(struct agent *agent, struct agent_region *region, const cha
 static void note_foreign(struct agent_region *place)
 {
 	place->foreign_ns = clock_now_ns();
-	if (place->foreign)
-		return;
-	place->foreign = true;
 	region_set_foreign(place->region, REGION_FOREIGN);
 }
 
@@ -142,8 +139,8 @@ uint32_t agent_find_foreigners(const struct agent *agent, pid_t *ret_pids, uint3
 	for (uint32_t i = 0; i < AGENT_REGIONS_MAX; i++) {
 		const struct agent_region *place = &agent->regions[i];
 
-		if (place->region && place->foreign && place->region->watched &&
-		    !fstat(place->region->fd, &file))
+		if (place->region && place->region->foreign == REGION_FOREIGN &&
+		    place->region->watched && !fstat(place->region->fd, &file))
 			count += find_processes(place->region, &file, ret_pids + count,
 						max - count);
 	}
@@ -156,7 +153,7 @@ size_t agent_find_loops(const struct agent *agent, const struct region *region,
 {
 	char path[PATH_MAX];
 
-	snprintf(path, sizeof(path), "%s/%s", agent->place.folder, region->name);
+	region_path(&agent->place, region->name, REGION_NAMED, path);
 	return loop_find(path, ret_devices, max);
 }
 
@@ -174,7 +171,6 @@ static void look(struct agent *agent, struct agent_region *place, uint64_t now_n
 	}
 	if (now_ns - place->foreign_ns < QUIET_NS)
 		return;
-	place->foreign = false;
 	/* What they wrote last is found by one more scan. */
 	region_set_foreign(region, REGION_FOREIGN_GONE);
 }
@@ -192,7 +188,7 @@ void agent_look_for_foreigners(struct agent *agent)
 			note_foreign(place);
 			watcher_set_exact(place->region->watched);
 		}
-		if (place->foreign)
+		if (place->region->foreign == REGION_FOREIGN)
 			look(agent, place, clock_now_ns());
 	}
 }

@@ -100,10 +100,11 @@ static bool next_mount(struct agent *agent, struct mount_entry *ret_entry)
 	for (uint32_t i = 0; i < AGENT_REGIONS_MAX; i++) {
 		size_t count;
 
-		if (!agent->regions[i].region || !agent->regions[i].foreign)
+		const struct region *region = agent->regions[i].region;
+
+		if (!region || region->foreign != REGION_FOREIGN)
 			continue;
-		count = agent_find_loops(agent, agent->regions[i].region, devices,
-					 FREEZER_FILE_SYSTEMS_MAX);
+		count = agent_find_loops(agent, region, devices, FREEZER_FILE_SYSTEMS_MAX);
 		for (size_t k = 0; k < count && k < FREEZER_FILE_SYSTEMS_MAX; k++) {
 			if (number++ < agent->freeze.loops_done)
 				continue;

@@ -56,8 +56,7 @@ static void take_in(struct agent *agent, struct region *region, bool named)
 	};
 	if (region->state == REGION_DAMAGED)
 		return;
-	snprintf(path, sizeof(path), named ? "%s/%s" : "%s/.%s.restoring", agent->place.folder,
-		 region->name);
+	region_path(&agent->place, region->name, named ? REGION_NAMED : REGION_HIDDEN, path);
 	if (agent_watch_file(agent, place, path))
 		log_line("region \"%s\": cannot watch who opens it: %s", region->name,
 			 strerror(errno));
@@ -102,11 +101,9 @@ static int open_one(struct agent *agent, const char *file_name, struct error *wh
 		return err;
 	say_opened(region);
 	take_in(agent, region, region->state == REGION_LIVE);
-	if (region->state == REGION_LIVE) {
-		/* Who had it under the agent before is not known. */
-		agent_find(agent, name)->foreign = true;
+	/* Who had it under the agent before is not known. */
+	if (region->state == REGION_LIVE)
 		region_set_foreign(region, REGION_FOREIGN);
-	}
 	return 0;
 }
 
@@ -123,9 +120,8 @@ static void shut_gates(struct agent *agent)
 
 		if (!place->region || place->named || place->region->state != REGION_RESTORING)
 			continue;
-		snprintf(hidden, sizeof(hidden), "%s/.%s.restoring", agent->place.folder,
-			 place->region->name);
-		snprintf(named, sizeof(named), "%s/%s", agent->place.folder, place->region->name);
+		region_path(&agent->place, place->region->name, REGION_HIDDEN, hidden);
+		region_path(&agent->place, place->region->name, REGION_NAMED, named);
 		if (gate_shut(&place->gate, hidden, named, &why))
 			log_line("region \"%s\" has no name until it is restored: %s",
 				 place->region->name, why.text);

@@ -82,7 +82,6 @@ void agent_settle_save(struct agent *agent)
 	if (!mover_take_save(agent->mover, save))
 		return;
 	agent->saving = false;
-	agent->saved_once = true;
 	agent->last_predicted_ns = agent->predicted_ns;
 	agent->last_saved_unix_ns = clock_unix_ns();
 	if (save->result)
@@ -102,5 +101,5 @@ void agent_settle_save(struct agent *agent)
 /* Told to end: when a save that began after that has ended, well or not, or power is out. */
 bool agent_may_end(const struct agent *agent)
 {
-	return agent->ending && !agent->saving && agent->saved_once;
+	return agent->ending && !agent->saving && agent->last_saved_unix_ns;
 }

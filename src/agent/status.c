@@ -56,9 +56,7 @@ static json_t *region_json(const struct agent_region *place)
 		set_image(object, region);
 	if (region->watched) {
 		set(object, "unflushed_bytes", watcher_marked(region->watched) * PAGE_BYTES);
-		set_text(object, "tracked",
-			 region->foreign || !watcher_is_exact(region->watched) ? "by digests"
-									       : "exactly");
+		set_text(object, "tracked", region_is_exact(region) ? "exactly" : "by digests");
 		set(object, "writers", watcher_writers(region->watched));
 	}
 	if (region->loss.text[0])
@@ -152,7 +150,7 @@ json_t *agent_status_json(const struct agent *agent)
 	}
 	json_object_set_new(object, "regions", regions);
 	json_object_set_new(object, "counters", watched_json(agent));
-	if (agent->saved_once)
+	if (agent->last_saved_unix_ns)
 		json_object_set_new(object, "last_save", agent_save_json(agent));
 	return object;
 }

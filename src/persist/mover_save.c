@@ -89,8 +89,7 @@ static int save_region(struct mover *mover, struct region *region, struct error 
 
 	if (err)
 		return error_set(why, err, "region \"%s\": %s", region->name, region->trouble.text);
-	if (region->state == REGION_LIVE &&
-	    (region->foreign || !watcher_is_exact(region->watched)))
+	if (region->state == REGION_LIVE && !region_is_exact(region))
 		mover_scan(mover, region);
 	err = put_all(mover, region);
 	if (err)

@@ -20,14 +20,12 @@
 #define LOCK_MS 10000 /* longer than the kernel takes to put a killed agent's ring away */
 #define MODE 0600 /* others come to the region through its owner */
 
-enum region_file { FILE_NAMED, FILE_RESTORING, FILE_LIVE, FILE_IMAGE };
-
-static void path_of(const struct region_place *place, const char *name, enum region_file file,
-		    char ret_path[PATH_MAX])
+void region_path(const struct region_place *place, const char *name, enum region_file file,
+		 char ret_path[PATH_MAX])
 {
 	static const char *const formats[] = { "%s/%s", "%s/.%s.restoring", "%s/.%s.live",
 					       "%s/%s.image" };
-	const char *folder = file == FILE_IMAGE ? place->images : place->folder;
+	const char *folder = file == REGION_IMAGE ? place->images : place->folder;
 
 	snprintf(ret_path, PATH_MAX, formats[file], folder, name);
 }
@@ -36,7 +34,7 @@ static void remove_file(const struct region_place *place, const char *name, enum
 {
 	char path[PATH_MAX];
 
-	path_of(place, name, file, path);
+	region_path(place, name, file, path);
 	unlink(path);
 }
 
@@ -71,7 +69,7 @@ static int open_disk(const struct region_place *place, const char *name, uint64_
 	};
 	char path[PATH_MAX];
 
-	path_of(place, name, FILE_IMAGE, path);
+	region_path(place, name, REGION_IMAGE, path);
 	return disk_file_open(path, &options, ret_disk, why);
 }
 
@@ -99,13 +97,13 @@ static int create_image(const struct region_place *place, struct region *region,
 		return err;
 	err = image_format(disk, &config, why);
 	/* Whose the region is, its image's file says: the region's is gone with the power. */
-	path_of(place, region->name, FILE_IMAGE, path);
+	region_path(place, region->name, REGION_IMAGE, path);
 	if (!err && chown(path, region->owner, (gid_t)-1))
 		err = error_set(why, -errno, "cannot give \"%s\" to user %u: %s", path,
 				region->owner, strerror(errno));
 	if (err) {
 		disk->ops->close(disk);
-		remove_file(place, region->name, FILE_IMAGE);
+		remove_file(place, region->name, REGION_IMAGE);
 		return err;
 	}
 	return image_open(disk, place->host_id, &region->image, &region->loss, why);
@@ -132,7 +130,7 @@ static int make_file(const struct region_place *place, struct region *region, bo
 	char path[PATH_MAX];
 	int err = 0;
 
-	path_of(place, region->name, FILE_RESTORING, path);
+	region_path(place, region->name, REGION_HIDDEN, path);
 	unlink(path);
 	region->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, MODE);
 	if (region->fd < 0)
@@ -160,7 +158,7 @@ static int note_live(const struct region_place *place, const struct region *regi
 	char path[PATH_MAX];
 	int fd, err = 0;
 
-	path_of(place, region->name, FILE_LIVE, path);
+	region_path(place, region->name, REGION_LIVE_NOTE, path);
 	memcpy(note.region_id, image_head_of(region->image)->region_id, IMAGE_ID_BYTES);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, MODE);
 	if (fd < 0)
@@ -176,8 +174,8 @@ int region_publish(const struct region_place *place, struct region *region, stru
 	char from[PATH_MAX], to[PATH_MAX];
 	int err = note_live(place, region);
 
-	path_of(place, region->name, FILE_RESTORING, from);
-	path_of(place, region->name, FILE_NAMED, to);
+	region_path(place, region->name, REGION_HIDDEN, from);
+	region_path(place, region->name, REGION_NAMED, to);
 	/* It may have its name already, with who opens it waiting. */
 	if (!err && rename(from, to) && errno != ENOENT)
 		err = -errno;
@@ -195,14 +193,14 @@ static bool take_over(const struct region_place *place, struct region *region)
 	bool ours;
 	int fd;
 
-	path_of(place, region->name, FILE_LIVE, path);
+	region_path(place, region->name, REGION_LIVE_NOTE, path);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;
 	ours = read(fd, &note, sizeof(note)) == sizeof(note) &&
 	       !memcmp(note.region_id, image_head_of(region->image)->region_id, IMAGE_ID_BYTES);
 	close(fd);
-	path_of(place, region->name, FILE_NAMED, path);
+	region_path(place, region->name, REGION_NAMED, path);
 	fd = ours ? open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW) : -1;
 	if (fd < 0)
 		return false;
@@ -218,6 +216,11 @@ static bool take_over(const struct region_place *place, struct region *region)
 void region_set_foreign(struct region *region, enum region_foreign foreign)
 {
 	atomic_store_explicit(&region->foreign, foreign, memory_order_release);
+}
+
+bool region_is_exact(const struct region *region)
+{
+	return !region->foreign && watcher_is_exact(region->watched);
 }
 
 /* ---- Making and ending ---- */
@@ -286,7 +289,7 @@ static bool exists(const struct region_place *place, const char *name, enum regi
 {
 	char path[PATH_MAX];
 
-	path_of(place, name, file, path);
+	region_path(place, name, file, path);
 	return access(path, F_OK) == 0;
 }
 
@@ -297,7 +300,7 @@ int region_create(const struct region_place *place, struct watcher *watcher, con
 	struct region *region;
 	int err;
 
-	if (exists(place, name, FILE_IMAGE) || exists(place, name, FILE_NAMED))
+	if (exists(place, name, REGION_IMAGE) || exists(place, name, REGION_NAMED))
 		return error_set(why, -EEXIST, "\"%s\" is the name of a region that exists", name);
 	region = new_region(name);
 	if (!region)
@@ -319,9 +322,9 @@ int region_create(const struct region_place *place, struct watcher *watcher, con
 		err = region_publish(place, region, why);
 	if (err) {
 		if (region->image)
-			remove_file(place, name, FILE_IMAGE);
-		remove_file(place, name, FILE_RESTORING);
-		remove_file(place, name, FILE_LIVE);
+			remove_file(place, name, REGION_IMAGE);
+		remove_file(place, name, REGION_HIDDEN);
+		remove_file(place, name, REGION_LIVE_NOTE);
 		region_close(region);
 		return err;
 	}
@@ -350,7 +353,7 @@ static int open_image(const struct region_place *place, struct region *region, s
 	struct disk *disk;
 	int err = open_disk(place, region->name, 0, &disk, why);
 
-	path_of(place, region->name, FILE_IMAGE, path);
+	region_path(place, region->name, REGION_IMAGE, path);
 	if (!err && !stat(path, &status))
 		region->owner = status.st_uid;
 	if (!err)
@@ -395,8 +398,8 @@ static int begin(const struct region_place *place, struct watcher *watcher, stru
 			watcher_mark(region->watched, 0, region->page_count);
 		return err;
 	}
-	remove_file(place, region->name, FILE_LIVE);
-	remove_file(place, region->name, FILE_NAMED);
+	remove_file(place, region->name, REGION_LIVE_NOTE);
+	remove_file(place, region->name, REGION_NAMED);
 	return begin_restore(place, region, why);
 }
 
@@ -424,10 +427,10 @@ int region_destroy(const struct region_place *place, struct region *region, stru
 	memcpy(name, region->name, sizeof(name));
 	region_close(region);
 	/* The note first: without it the rest is nobody's memory. */
-	remove_file(place, name, FILE_LIVE);
-	remove_file(place, name, FILE_NAMED);
-	remove_file(place, name, FILE_RESTORING);
-	path_of(place, name, FILE_IMAGE, path);
+	remove_file(place, name, REGION_LIVE_NOTE);
+	remove_file(place, name, REGION_NAMED);
+	remove_file(place, name, REGION_HIDDEN);
+	region_path(place, name, REGION_IMAGE, path);
 	if (unlink(path))
 		err = error_set(why, -errno, "cannot remove \"%s\": %s", path, strerror(errno));
 	return err;

@@ -14,6 +14,7 @@
  * mover_remove().
  */
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -71,6 +72,12 @@ struct region_place {
 	uint32_t disk_wait_ms_max;
 };
 
+enum region_file { REGION_NAMED, REGION_HIDDEN, REGION_LIVE_NOTE, REGION_IMAGE };
+
+/* Where a region's file is, NAME, .NAME.restoring, .NAME.live or NAME.image. */
+void region_path(const struct region_place *place, const char *name, enum region_file file,
+		 char ret_path[PATH_MAX]);
+
 /* A new one, empty and live. In words; nothing is left of it on failure. */
 int region_create(const struct region_place *place, struct watcher *watcher, const char *name,
 		  uint64_t bytes, uint64_t packed_pages, uid_t owner, struct region **ret_region,
@@ -88,6 +95,8 @@ int region_open(const struct region_place *place, struct watcher *watcher, const
 int region_publish(const struct region_place *place, struct region *region, struct error *why);
 
 void region_set_foreign(struct region *region, enum region_foreign foreign);
+/* Whether what of it is not flushed is known page by page; any thread. */
+bool region_is_exact(const struct region *region);
 
 /* Lets go; the file in memory stays for the next agent. NULL is allowed. */
 void region_close(struct region *region);
