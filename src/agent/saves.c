@@ -24,7 +24,7 @@ static void begin_save(struct agent *agent, enum power_reason reason)
 
 void agent_save_still(struct agent *agent)
 {
-	mover_save(agent->mover, agent->save_reason, true);
+	mover_save(agent->mover, agent->save_reason);
 }
 
 static void act(struct agent *agent, const struct power_action *action)

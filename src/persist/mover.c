@@ -172,14 +172,13 @@ void mover_set_bound(struct mover *mover, uint64_t bound_pages)
 	leave(mover);
 }
 
-void mover_save(struct mover *mover, enum image_reason reason, bool stay)
+void mover_save(struct mover *mover, enum image_reason reason)
 {
 	enter(mover);
 	assert(!mover->save_wanted);
 	mover->save_wanted = true;
 	mover->save_ended = false;
 	mover->save_reason = reason;
-	mover->save_stays = stay;
 	leave(mover);
 }
 

@@ -41,15 +41,15 @@ struct mover_save {
 };
 
 /*
- * Begins a save of all live and restoring regions. Writers are stopped; they go on when it has
- * ended, or with `stay` only by mover_go(): after a failure of power nobody's writes would be safe.
+ * Begins a save of all live and restoring regions. Writers are stopped, and go on by mover_go():
+ * after a failure of power nobody's writes would be safe.
  */
-void mover_save(struct mover *mover, enum image_reason reason, bool stay);
+void mover_save(struct mover *mover, enum image_reason reason);
 /* How many pages may be unflushed. */
 void mover_set_bound(struct mover *mover, uint64_t bound_pages);
 /* Takes the result of a save that has ended; false if there is none. */
 bool mover_take_save(struct mover *mover, struct mover_save *ret_save);
-/* Writers go on after a save with `stay`. */
+/* Writers go on after a save. */
 void mover_go(struct mover *mover);
 
 struct mover_counters {

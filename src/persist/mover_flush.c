@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Pages that were written go to the image in the background, those likely to be left alone first.
- */
+/* Written pages go to the image in the background, those likely to be left alone first. */
 
 #include "persist/mover_state.h"
 
@@ -11,8 +10,7 @@
 #include "base/clock.h"
 
 #define NS_PER_MS 1000000u
-#define PASS_NS                                                                                    \
-	(250ull * NS_PER_MS) /* the unit of heat: what is hot comes back within two seconds */
+#define PASS_NS (250ull * NS_PER_MS) /* the unit of heat: hot is what comes back in two seconds */
 #define REST_NS (500ull * NS_PER_MS) /* before a disk that failed is tried again */
 #define SCAN_NS (1000ull * NS_PER_MS)
 #define PROBE_NS (10000ull * NS_PER_MS)

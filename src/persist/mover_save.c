@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A save: writers are stopped, what is not flushed is packed behind one another, each image is
- * committed (S1: the record comes last), and the writers go on, if they may.
+ * A save: writers are stopped, what is not flushed is packed behind one another, and each image is
+ * committed (S1: the record comes last).
  */
 
 #include "persist/mover_state.h"
@@ -130,6 +130,4 @@ void mover_make_save(struct mover *mover)
 		}
 	}
 	save->write_ns = clock_now_ns() - begin_ns;
-	if (!mover->save_stays)
-		watcher_go(mover->watcher);
 }

@@ -12,8 +12,8 @@
 #include "policy/flush.h"
 #include "policy/rate.h"
 
-#define MOVER_BATCH_PAGES                                                                          \
-	1024 /* 4 MiB: the longest that a command waits, on a disk of 40 MB/s 0.1 s */
+/* 4 MiB: the longest that a command waits; on a disk of 40 MB/s, 0.1 s. */
+#define MOVER_BATCH_PAGES 1024
 
 /* Neighbours that were taken and put, not yet drained. */
 struct mover_run {
@@ -33,7 +33,7 @@ struct mover {
 	struct region *regions[WATCHER_REGIONS_MAX];
 	uint64_t bound_pages;
 
-	bool save_wanted, save_stays;
+	bool save_wanted;
 	_Atomic bool save_ended; /* looked at without the lock first, which a save holds */
 	enum image_reason save_reason;
 	struct mover_save save;
@@ -65,8 +65,7 @@ bool mover_flush_some(struct mover *mover);
 void mover_probe(struct mover *mover);
 void mover_make_save(struct mover *mover);
 
-/* Takes marked neighbours and puts them; the pages are noted in mover->runs. How many were taken.
- */
+/* Takes marked neighbours and puts them, noted in mover->runs. Returns how many were taken. */
 uint32_t mover_put_run(struct mover *mover, struct region *region, uint64_t page, uint32_t count,
 		       enum image_way way);
 /* Waits until what was put is written; what failed is marked again. 0 or the first error. */
