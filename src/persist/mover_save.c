@@ -12,8 +12,8 @@
 
 #include "base/clock.h"
 
-#define FORK_WAIT_NS 1000000000u
-#define FORK_NAP_NS 100000u
+#define BRING_WAIT_NS 1000000000u
+#define BRING_NAP_NS 100000u
 
 /* What is packed in the committed image must be read before another generation is made. */
 static int have_packed(struct mover *mover, struct region *region)
@@ -25,16 +25,16 @@ static int have_packed(struct mover *mover, struct region *region)
 	return err;
 }
 
-/* A writer that forks keeps its pages for the moment that a handler needs to read of it. */
+/* What cannot be brought, for want of memory, may be in a moment. */
 static uint32_t take_and_put(struct mover *mover, struct region *region, uint64_t page)
 {
-	uint64_t end_ns = clock_now_ns() + FORK_WAIT_NS;
+	uint64_t end_ns = clock_now_ns() + BRING_WAIT_NS;
 	uint32_t run;
 
 	do {
 		run = mover_put_run(mover, region, page, WATCHER_RUN_PAGES_MAX, IMAGE_PACK);
 		if (!run)
-			clock_sleep_ns(FORK_NAP_NS);
+			clock_sleep_ns(BRING_NAP_NS);
 	} while (!run && clock_now_ns() < end_ns);
 	return run;
 }

@@ -319,7 +319,11 @@ uint32_t watcher_take(struct watched_region *region, uint64_t page, uint32_t lim
 	assert(limit > 0 && limit <= WATCHER_RUN_PAGES_MAX);
 	pthread_rwlock_wrlock(&region->watcher->lock);
 	run = marked_run(region, page, limit);
-	if (run && protect_in_all(region, page, run))
+	/*
+	 * While writers are stopped all pages are protected (T3): marked ones by the stop, those of
+	 * who joins or is forked since from the first.
+	 */
+	if (run && !region->watcher->stopped && protect_in_all(region, page, run))
 		run = 0;
 	for (uint32_t i = 0; i < run; i++)
 		line_map_take(&region->marks, page + i);
