@@ -279,6 +279,7 @@ void region_close(struct region *region)
 		munmap(region->memory, region->bytes);
 	if (region->fd >= 0)
 		close(region->fd);
+	own_memory_unmap(region->step, REGION_STEP_PAGES * PAGE_BYTES);
 	own_memory_unmap(region->digests, region->page_count * sizeof(uint64_t));
 	own_memory_unmap((void *)region->heat, region->page_count);
 	pthread_rwlock_destroy(&region->image_lock);
@@ -336,9 +337,15 @@ int region_create(const struct region_place *place, struct watcher *watcher, con
 static int begin_restore(const struct region_place *place, struct region *region, struct error *why)
 {
 	int err = uffd_open_shared(&region->filler, why);
+	void *step;
 
-	if (!err)
-		err = make_file(place, region, false, why);
+	if (err)
+		return err;
+	err = own_memory_map(REGION_STEP_PAGES * PAGE_BYTES, &step);
+	if (err)
+		return error_set(why, err, "no memory to restore region \"%s\"", region->name);
+	region->step = step;
+	err = make_file(place, region, false, why);
 	if (!err && uffd_register(&region->filler, region->memory, region->bytes))
 		err = error_set(why, -errno, "cannot watch region \"%s\": %s", region->name,
 				strerror(errno));

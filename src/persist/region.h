@@ -56,6 +56,7 @@ struct region {
 
 	/* The mover's: */
 	struct uffd filler;	  /* what is missing in `memory` is filled by it */
+	uint8_t *step;		  /* while restoring: what is read goes through it */
 	uint64_t packed_restored; /* pages of the region looked at for packed ones */
 	_Atomic uint64_t restored; /* pages of the region that are here, from the first on */
 	uint64_t *digests;	  /* of each page as it was put last; 0: not known */
@@ -104,6 +105,8 @@ void region_close(struct region *region);
 int region_destroy(const struct region_place *place, struct region *region, struct error *why);
 
 /* ---- The mover's (persist/restore.c) ---- */
+
+#define REGION_STEP_PAGES 256 /* 1 MiB: a read that costs by the byte */
 
 /* Whether all pages that lie in the packed area are here, and marked as unflushed (I4). */
 bool region_has_packed(const struct region *region);

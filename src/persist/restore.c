@@ -13,10 +13,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "base/own_memory.h"
-
-#define STEP_PAGES 256 /* 1 MiB: a read that costs by the byte */
-
 /* Puts the pages there that are missing. */
 static int fill(struct region *region, uint64_t page, uint32_t page_count, const uint8_t *bytes)
 {
@@ -58,26 +54,19 @@ static int read_and_fill(struct region *region, uint64_t page, uint32_t page_cou
 			 const struct page_digest_key *key)
 {
 	struct error why;
-	void *bytes;
-	int err = own_memory_map(STEP_PAGES * PAGE_BYTES, &bytes);
+	int err;
 
-	if (err)
-		return err;
 	pthread_rwlock_rdlock(&region->image_lock);
-	err = image_read(region->image, page, page_count, bytes, &why);
+	err = image_read(region->image, page, page_count, region->step, &why);
 	pthread_rwlock_unlock(&region->image_lock);
-	if (err) {
-		damage(region, err, &why);
-	} else {
-		note_digests(region, page, page_count, bytes, key);
-		err = fill(region, page, page_count, bytes);
-		if (err) {
-			error_set(&why, err, "no memory for pages of region \"%s\": %s",
-				  region->name, strerror(-err));
-			damage(region, err, &why);
-		}
-	}
-	own_memory_unmap(bytes, STEP_PAGES * PAGE_BYTES);
+	if (err)
+		return damage(region, err, &why);
+	note_digests(region, page, page_count, region->step, key);
+	err = fill(region, page, page_count, region->step);
+	if (err)
+		err = damage(region, error_set(&why, err, "no memory for pages of region \"%s\": %s",
+					       region->name, strerror(-err)),
+			     &why);
 	return err;
 }
 
@@ -101,12 +90,12 @@ static bool is_somewhere(uint32_t place)
 	return place != IMAGE_NOWHERE;
 }
 
-/* Pages from `page` on, at most STEP_PAGES, of which all are what `is` says. */
+/* Pages from `page` on, at most REGION_STEP_PAGES, of which all are what `is` says. */
 static uint32_t run_of(const struct region *region, uint64_t page, bool (*is)(uint32_t place))
 {
 	uint32_t run = 0;
 
-	while (run < STEP_PAGES && is_of(region, page + run, is))
+	while (run < REGION_STEP_PAGES && is_of(region, page + run, is))
 		run++;
 	return run;
 }
