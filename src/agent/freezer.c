@@ -19,8 +19,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/descriptor.h"
 
 #define STOP_WAIT_NS 1000000000u /* for threads that are in the kernel when the signal comes */
 #define STOP_NAP_NS 500000u
@@ -192,19 +194,16 @@ static void answer(struct freezer *freezer, const struct freezer_request *reques
 }
 
 /* Nothing of the agent's stays open here but the two: its lock would outlive it. */
-static void keep_only(const struct freezer *freezer)
+static void keep_only(struct freezer *freezer)
 {
-	unsigned low = (unsigned)(freezer->fd < freezer->bell_fd ? freezer->fd : freezer->bell_fd);
-	unsigned high = (unsigned)(freezer->fd < freezer->bell_fd ? freezer->bell_fd : freezer->fd);
+	int fds[] = { freezer->fd, freezer->bell_fd };
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	for (int fd = 0; null >= 0 && fd < 3; fd++)
 		dup2(null, fd);
-	if (low > 3)
-		close_range(3, low - 1, 0);
-	if (high > low + 1)
-		close_range(low + 1, high - 1, 0);
-	close_range(high + 1, ~0u, 0);
+	descriptor_keep_only(fds, ARRAY_COUNT(fds));
+	freezer->fd = fds[0];
+	freezer->bell_fd = fds[1];
 }
 
 static void run(struct freezer *freezer)

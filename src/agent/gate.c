@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/descriptor.h"
+
 #define EVENT_BYTES 4096
 #define ALL_RESTORED 'x'
 
@@ -78,22 +80,9 @@ void gate_refuse(struct gate *gate)
 /* ---- The gatekeeper ---- */
 
 /*
- * Keeps these descriptors and nothing else: a userfaultfd that stayed open here would keep writers
+ * Async-signal-safe: the agent has threads. A userfaultfd that stayed open here would keep writers
  * waiting for an agent that is gone.
  */
-static void keep_only(int *fds, unsigned count)
-{
-	/* First above what will be theirs, out of each other's way. */
-	for (unsigned i = 0; i < count; i++)
-		fds[i] = fcntl(fds[i], F_DUPFD, 3 + (int)count);
-	for (unsigned i = 0; i < count; i++)
-		dup2(fds[i], 3 + (int)i);
-	close_range(3 + count, ~0u, 0);
-	for (unsigned i = 0; i < count; i++)
-		fds[i] = 3 + (int)i;
-}
-
-/* Async-signal-safe: the agent has threads. */
 static void keep_gates(struct gate *gates, unsigned count, int pipe_fd, int lock_fd)
 {
 	int fds[GATES_MAX + 2];
@@ -103,7 +92,7 @@ static void keep_gates(struct gate *gates, unsigned count, int pipe_fd, int lock
 		fds[i] = gates[i].fd;
 	fds[count] = pipe_fd;
 	fds[count + 1] = lock_fd;
-	keep_only(fds, count + 2);
+	descriptor_keep_only(fds, count + 2);
 	while (read(fds[count], &word, 1) < 0 && errno == EINTR)
 		;
 	if (word == ALL_RESTORED)

@@ -84,3 +84,15 @@ void descriptor_use_table(struct descriptor_table *shared)
 {
 	table = shared;
 }
+
+void descriptor_keep_only(int *fds, unsigned int count)
+{
+	/* First above what will be theirs, out of each other's way. */
+	for (unsigned int i = 0; i < count; i++)
+		fds[i] = fcntl(fds[i], F_DUPFD, 3 + (int)count);
+	for (unsigned int i = 0; i < count; i++)
+		dup2(fds[i], 3 + (int)i);
+	close_range(3 + count, ~0u, 0);
+	for (unsigned int i = 0; i < count; i++)
+		fds[i] = 3 + (int)i;
+}

@@ -40,6 +40,12 @@ bool descriptor_is_own(int fd);
 /* The first of Perdure's own that is not below `from`, or DESCRIPTOR_KNOWN_MAX. */
 unsigned int descriptor_next_own(unsigned int from);
 
+/*
+ * Closes all but the standard three and these, which are 3, 4 and so on afterwards, as fds[] then
+ * says: for a forked child that keeps nothing else of its parent's. Async-signal-safe.
+ */
+void descriptor_keep_only(int *fds, unsigned int count);
+
 /* For a library with a copy of this code: one table is used by all of a process. */
 struct descriptor_table *descriptor_table(void);
 void descriptor_use_table(struct descriptor_table *shared);

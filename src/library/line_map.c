@@ -19,11 +19,6 @@ struct pd_line_map {
 	struct line_map map;
 };
 
-static size_t aligned(size_t bytes)
-{
-	return (bytes + LINE_MAP_ALIGNMENT - 1) / LINE_MAP_ALIGNMENT * LINE_MAP_ALIGNMENT;
-}
-
 /* One piece of calloc(): when it is large its pages are there only once they are set in. */
 int pd_line_map_create(uint64_t page_count, struct pd_line_map **ret_map)
 {
@@ -33,12 +28,12 @@ int pd_line_map_create(uint64_t page_count, struct pd_line_map **ret_map)
 
 	if (!page_count || page_count > PD_LINE_MAP_PAGES_MAX)
 		return -EINVAL;
-	summary_bytes = aligned(line_map_summary_bytes(page_count));
+	summary_bytes = line_map_align(line_map_summary_bytes(page_count));
 	lines_bytes = line_map_lines_bytes(page_count);
 	map = calloc(1, sizeof(*map) + LINE_MAP_ALIGNMENT + summary_bytes + lines_bytes);
 	if (!map)
 		return -ENOMEM;
-	memory = (uint8_t *)aligned((uintptr_t)(map + 1));
+	memory = (uint8_t *)line_map_align((uintptr_t)(map + 1));
 	line_map_init(&map->map, memory, memory + summary_bytes, page_count);
 	*ret_map = map;
 	return 0;

@@ -58,6 +58,12 @@ struct line_map {
 size_t line_map_summary_bytes(uint64_t page_count);
 size_t line_map_lines_bytes(uint64_t page_count);
 
+/* Upwards: where the one piece may begin behind the other. */
+static inline size_t line_map_align(size_t bytes)
+{
+	return (bytes + LINE_MAP_ALIGNMENT - 1) / LINE_MAP_ALIGNMENT * LINE_MAP_ALIGNMENT;
+}
+
 /* Both pieces are zeroed, aligned to LINE_MAP_ALIGNMENT, and stay the caller's. */
 void line_map_init(struct line_map *map, void *summary, void *lines, uint64_t page_count);
 

@@ -63,11 +63,11 @@ static int read_and_fill(struct region *region, uint64_t page, uint32_t page_cou
 		return damage(region, err, &why);
 	note_digests(region, page, page_count, region->step, key);
 	err = fill(region, page, page_count, region->step);
-	if (err)
-		err = damage(region, error_set(&why, err, "no memory for pages of region \"%s\": %s",
-					       region->name, strerror(-err)),
-			     &why);
-	return err;
+	if (!err)
+		return 0;
+	error_set(&why, err, "no memory for pages of region \"%s\": %s", region->name,
+		  strerror(-err));
+	return damage(region, err, &why);
 }
 
 static bool is_of(const struct region *region, uint64_t page, bool (*is)(uint32_t place))

@@ -200,16 +200,11 @@ void watcher_destroy(struct watcher *watcher)
 
 /* ---- Regions ---- */
 
-static size_t aligned(size_t bytes)
-{
-	return (bytes + LINE_MAP_ALIGNMENT - 1) / LINE_MAP_ALIGNMENT * LINE_MAP_ALIGNMENT;
-}
-
 int watcher_add(struct watcher *watcher, const struct watched_region_options *options,
 		struct watched_region **ret_region, struct error *why)
 {
 	struct watched_region *region = calloc(1, sizeof(*region));
-	uint64_t summary_bytes = aligned(line_map_summary_bytes(options->page_count));
+	uint64_t summary_bytes = line_map_align(line_map_summary_bytes(options->page_count));
 	uint32_t place = 0;
 	int err;
 

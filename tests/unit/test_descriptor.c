@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/descriptor.h"
@@ -97,6 +98,39 @@ START_TEST(next_own_finds_each_once)
 }
 END_TEST
 
+/* 0 if the child has, above the standard three, only these, each of which is what it was. */
+static int keep_two(int first, int second)
+{
+	int fds[] = { first, second };
+	char byte = 0;
+
+	descriptor_keep_only(fds, 2);
+	if (fds[0] != 3 || fds[1] != 4 || fcntl(5, F_GETFD) >= 0 || fcntl(first, F_GETFD) >= 0 ||
+	    fcntl(second, F_GETFD) >= 0)
+		return 1;
+	return write(fds[1], "x", 1) == 1 && read(fds[0], &byte, 1) == 1 && byte == 'x' ? 0 : 2;
+}
+
+START_TEST(a_child_keeps_what_it_is_to)
+{
+	int ends[2], low = open_null(), high = open_null(), status;
+	pid_t child;
+
+	ck_assert(!pipe(ends));
+	/* In the order that is the other way round where they are to be. */
+	ck_assert_int_eq(dup2(ends[1], high + 10), high + 10);
+	ck_assert_int_eq(dup2(ends[0], high + 11), high + 11);
+	child = fork();
+	ck_assert_int_ge(child, 0);
+	if (child == 0)
+		_exit(keep_two(high + 11, high + 10));
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+	for (int fd = low; fd <= high + 11; fd++)
+		close(fd);
+}
+END_TEST
+
 START_TEST(one_goes_along_with_a_message)
 {
 	int sockets[2], fd;
@@ -164,6 +198,7 @@ int main(void)
 	tcase_add_test(tcase, where_the_limit_allows_no_higher_one_it_stays_and_is_own);
 	tcase_add_test(tcase, what_is_not_open_or_not_known_is_nobodys);
 	tcase_add_test(tcase, next_own_finds_each_once);
+	tcase_add_test(tcase, a_child_keeps_what_it_is_to);
 	tcase_add_test(tcase, one_goes_along_with_a_message);
 	tcase_add_test(tcase, of_two_that_come_one_is_left);
 	suite_add_tcase(suite, tcase);
