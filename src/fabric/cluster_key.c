@@ -2,29 +2,13 @@
 #include "fabric/cluster_key.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/secret_file.h"
 
 _Static_assert(WIRE_PROOF_BYTES == FABRIC_PROOF_BYTES, "the module makes the wire's proofs");
-
-static int check_file(int fd, const char *path, struct error *why)
-{
-	struct stat status;
-
-	if (fstat(fd, &status))
-		return error_set(why, -errno, "cannot read key file \"%s\": %s", path,
-				 strerror(errno));
-	if (!S_ISREG(status.st_mode))
-		return error_set(why, -EINVAL, "key file \"%s\" is not a plain file", path);
-	if (status.st_mode & (S_IROTH | S_IWOTH))
-		return error_set(why, -EPERM,
-				 "key file \"%s\" is open to every user; use chmod 600", path);
-	return 0;
-}
 
 /* One byte more than a key may have tells a file that is too long. */
 static int read_all(int fd, uint8_t *buffer, size_t buffer_bytes, size_t *ret_bytes)
@@ -65,11 +49,7 @@ int cluster_key_read(const char *path, struct cluster_key *ret_key, struct error
 	memset(ret_key, 0, sizeof(*ret_key));
 	if (!path)
 		return 0;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return error_set(why, -errno, "cannot read key file \"%s\": %s", path,
-				 strerror(errno));
-	ret = check_file(fd, path, why);
+	ret = secret_file_open(path, "key file", &fd, why);
 	if (ret)
 		return ret;
 	ret = read_all(fd, buffer, sizeof(buffer), &bytes);

@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/select.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* upsclient.h wants these before it. */
@@ -24,6 +23,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/own_thread.h"
+#include "base/secret_file.h"
 #include "persist/ups_status.h"
 
 #define MS_NS ((uint64_t)1000000)
@@ -301,18 +301,12 @@ static void *run(void *argument)
 /* The first line of the file. */
 static int read_password(const char *path, char password[UPS_SECRET_BYTES], struct error *why)
 {
-	CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	struct stat status;
+	CLEANUP_FD int fd = -1;
 	ssize_t bytes;
+	int err = secret_file_open(path, "password file", &fd, why);
 
-	if (fd < 0 || fstat(fd, &status))
-		return error_set(why, -errno, "cannot read password file \"%s\": %s", path,
-				 strerror(errno));
-	if (!S_ISREG(status.st_mode))
-		return error_set(why, -EINVAL, "password file \"%s\" is not a plain file", path);
-	if (status.st_mode & (S_IROTH | S_IWOTH))
-		return error_set(why, -EPERM,
-				 "password file \"%s\" is open to every user; use chmod 600", path);
+	if (err)
+		return err;
 	bytes = read(fd, password, UPS_SECRET_BYTES);
 	if (bytes < 0)
 		return error_set(why, -errno, "cannot read password file \"%s\": %s", path,
