@@ -58,3 +58,15 @@ int agent_call_json(const char *folder, const struct agent_request *request, int
 				 error.text);
 	return 0;
 }
+
+uint64_t agent_number(const json_t *object, const char *name)
+{
+	return (uint64_t)json_integer_value(json_object_get(object, name));
+}
+
+const char *agent_text(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text ? text : "-";
+}

@@ -29,6 +29,10 @@ int agent_call(const char *folder, const struct agent_request *request, int limi
 int agent_call_json(const char *folder, const struct agent_request *request, int limit_ms,
 		    json_t **ret_object, struct error *why);
 
+/* A member of what the agent answered: 0, or "-", where there is none. */
+uint64_t agent_number(const json_t *object, const char *name);
+const char *agent_text(const json_t *object, const char *name);
+
 /* Whether somebody listens there. */
 bool agent_is_there(const char *folder);
 

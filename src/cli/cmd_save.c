@@ -43,26 +43,24 @@ static const struct option_spec specs[] = {
 	{ "json", NULL, "print the result as JSON", take_json },
 };
 
-static uint64_t number(const json_t *object, const char *name)
-{
-	return (uint64_t)json_integer_value(json_object_get(object, name));
-}
-
 static void print_save(const json_t *save)
 {
 	char bytes[TEXT_AMOUNT_BYTES], rate[TEXT_AMOUNT_BYTES], real[TEXT_AMOUNT_BYTES];
 	char stopped[TEXT_AMOUNT_BYTES], predicted[TEXT_AMOUNT_BYTES], budget[TEXT_AMOUNT_BYTES];
-	uint64_t save_ns = number(save, "save_ns"), budget_ns = number(save, "budget_ns");
+	uint64_t save_ns = agent_number(save, "save_ns"),
+		 budget_ns = agent_number(save, "budget_ns");
 
 	printf("saved      %" PRIu64 " pages of %" PRIu64 " regions, %sB written\n",
-	       number(save, "pages"), number(save, "regions"),
-	       text_bytes(number(save, "bytes"), bytes));
+	       agent_number(save, "pages"), agent_number(save, "regions"),
+	       text_bytes(agent_number(save, "bytes"), bytes));
 	printf("rate       %sB/s\n",
-	       text_bytes(save_ns ? number(save, "bytes") * 1000000000ull / save_ns : 0, rate));
+	       text_bytes(save_ns ? agent_number(save, "bytes") * 1000000000ull / save_ns : 0,
+			  rate));
 	printf("time       %s, of which %s until all writers were stopped\n",
-	       text_time_ns(save_ns, real), text_time_ns(number(save, "stop_ns"), stopped));
+	       text_time_ns(save_ns, real), text_time_ns(agent_number(save, "stop_ns"), stopped));
 	if (json_object_get(save, "predicted_ns"))
-		printf("predicted  %s\n", text_time_ns(number(save, "predicted_ns"), predicted));
+		printf("predicted  %s\n",
+		       text_time_ns(agent_number(save, "predicted_ns"), predicted));
 	if (budget_ns)
 		printf("margin     %s of the %s that the battery pays for\n",
 		       text_time_ns(budget_ns > save_ns ? budget_ns - save_ns : 0, real),
@@ -70,24 +68,21 @@ static void print_save(const json_t *save)
 }
 
 /* How many regions are not armed, each with its reason. */
-static size_t print_unarmed(const char *folder, size_t *ret_count, struct error *why)
+static size_t print_unarmed(const char *folder, struct error *why)
 {
 	struct agent_request request;
 	json_t *status = NULL, *region;
 	size_t index, unarmed = 0;
 
 	agent_request_make(&request, AGENT_STATUS, NULL, NULL);
-	*ret_count = 0;
 	if (agent_call_json(folder, &request, AGENT_LIMIT_MS, &status, why))
 		return 1;
 	json_array_foreach(json_object_get(status, "regions"), index, region)
 	{
-		++*ret_count;
 		if (json_is_true(json_object_get(region, "armed")))
 			continue;
 		fprintf(stderr, "perdure save: region \"%s\" is NOT armed: %s\n",
-			json_string_value(json_object_get(region, "name")),
-			json_string_value(json_object_get(region, "why_not_armed")));
+			agent_text(region, "name"), agent_text(region, "why_not_armed"));
 		unarmed++;
 	}
 	json_decref(status);
@@ -100,7 +95,7 @@ int cmd_save(int argc, char **argv)
 	struct agent_request request;
 	struct error why;
 	json_t *save;
-	size_t count, unarmed = 0;
+	size_t unarmed = 0;
 	int code;
 
 	if (!command_line_read("Saves all persistent regions, as a power cut would.", specs,
@@ -110,7 +105,7 @@ int cmd_save(int argc, char **argv)
 	/* Before the save, which takes away what there was to be saved. */
 	if (options.rehearse) {
 		request.flags = AGENT_SAVE_REHEARSE;
-		unarmed = print_unarmed(options.folder, &count, &why);
+		unarmed = print_unarmed(options.folder, &why);
 	}
 	if (agent_call_json(options.folder, &request, -1, &save, &why)) {
 		fprintf(stderr, "perdure save: %s\n", why.text);

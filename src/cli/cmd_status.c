@@ -59,16 +59,13 @@ static json_t *ask_agent(const char *folder)
 
 static void print_agent(const json_t *agent)
 {
-	const char *power =
-		json_string_value(json_object_get(json_object_get(agent, "power"), "state"));
 	char bound[TEXT_AMOUNT_BYTES], unflushed[TEXT_AMOUNT_BYTES];
 
 	printf("\nregions of perdure serve (%d): power %s, %sB unflushed of at most %sB\n",
-	       (int)json_integer_value(json_object_get(agent, "pid")), power ? power : "?",
-	       text_bytes((uint64_t)json_integer_value(json_object_get(agent, "unflushed_bytes")),
-			  unflushed),
-	       text_bytes((uint64_t)json_integer_value(json_object_get(agent, "bound_bytes")),
-			  bound));
+	       (int)agent_number(agent, "pid"),
+	       agent_text(json_object_get(agent, "power"), "state"),
+	       text_bytes(agent_number(agent, "unflushed_bytes"), unflushed),
+	       text_bytes(agent_number(agent, "bound_bytes"), bound));
 	region_text_print(json_object_get(agent, "regions"));
 }
 

@@ -5,19 +5,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "cli/agent_call.h"
 #include "cli/text.h"
-
-static const char *text_of(const json_t *object, const char *name)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-
-	return text ? text : "-";
-}
-
-static uint64_t number_of(const json_t *object, const char *name)
-{
-	return (uint64_t)json_integer_value(json_object_get(object, name));
-}
 
 void region_text_print(const json_t *regions)
 {
@@ -35,10 +24,11 @@ void region_text_print(const json_t *regions)
 	{
 		bool armed = json_is_true(json_object_get(region, "armed"));
 
-		printf("%-20s %7sB %-10s %9sB %-10s %10" PRIu64 "  %s%s\n", text_of(region, "name"),
-		       text_bytes(number_of(region, "bytes"), bytes), text_of(region, "state"),
-		       text_bytes(number_of(region, "unflushed_bytes"), unflushed),
-		       text_of(region, "tracked"), number_of(region, "generation"),
-		       armed ? "yes" : "NO: ", armed ? "" : text_of(region, "why_not_armed"));
+		printf("%-20s %7sB %-10s %9sB %-10s %10" PRIu64 "  %s%s\n",
+		       agent_text(region, "name"), text_bytes(agent_number(region, "bytes"), bytes),
+		       agent_text(region, "state"),
+		       text_bytes(agent_number(region, "unflushed_bytes"), unflushed),
+		       agent_text(region, "tracked"), agent_number(region, "generation"),
+		       armed ? "yes" : "NO: ", armed ? "" : agent_text(region, "why_not_armed"));
 	}
 }
