@@ -9,25 +9,8 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "power_fixture.h"
 #include "suite.h"
-
-#define SECOND_NS ((uint64_t)1000000000)
-#define SAVE_NS (10 * SECOND_NS)
-
-static const struct power_config config = {
-	.has_ups = true,
-	.ride_through_ns = POWER_RIDE_THROUGH_NS,
-	.reserve_ns = 30 * SECOND_NS,
-	.hold_ns = POWER_HOLD_NS,
-	.retry_ns = POWER_RETRY_NS,
-};
-
-/* A machine and its time. */
-struct trial {
-	struct power power;
-	uint64_t now_ns;
-	struct power_action action;
-};
 
 static struct trial start(bool has_ups)
 {
