@@ -76,10 +76,10 @@ enum image_way {
 };
 
 /*
- * The page's bytes for the next generation. They are copied before it returns, and the checksum is
- * of the copy; zeros take no room. Waits when too much is on its way; the last pages may rest in a
- * buffer until image_drain(). An error is of the disk, and may be of any page put before, or of
- * this one: the generation cannot be committed until those pages were put again;
+ * The page's bytes, aligned to 8, for the next generation. They are copied before it returns, and
+ * the checksum is of the copy; zeros take no room. Waits when too much is on its way; the last
+ * pages may rest in a buffer until image_drain(). An error is of the disk, and may be of any page
+ * put before, or of this one: the generation cannot be committed until those pages were put again;
  * image_put_failed() tells which. After -ETIMEDOUT the image is of no more use than to be read.
  */
 int image_put(struct image *image, uint64_t page, const void *bytes, enum image_way way);

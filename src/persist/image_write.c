@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/crc32c.h"
+#include "memory/page_digest.h"
 #include "persist/image_state.h"
 
 static void set_bit(uint64_t *bits, uint64_t page)
@@ -184,23 +185,6 @@ int image_settle(struct image *image)
 	return err;
 }
 
-/* Each word is read once: another may write to the page meanwhile, and it was zeros or was not. */
-static bool page_is_zero(const void *bytes)
-{
-	const uint8_t *at = bytes;
-
-	for (size_t i = 0; i < PAGE_BYTES; i += LINE_BYTES) {
-		uint64_t words[LINE_BYTES / sizeof(uint64_t)], any = 0;
-
-		memcpy(words, at + i, LINE_BYTES);
-		for (size_t k = 0; k < ARRAY_COUNT(words); k++)
-			any |= words[k];
-		if (any)
-			return false;
-	}
-	return true;
-}
-
 static void set_entry(struct image *image, uint64_t page, uint32_t place, uint32_t checksum)
 {
 	image->making[page] = (struct image_page){ place, checksum };
@@ -280,6 +264,7 @@ int image_put(struct image *image, uint64_t page, const void *bytes, enum image_
 	int err = image_settle(image);
 
 	assert(page < image->layout.page_count);
+	/* Each word is read once: whoever writes to it meanwhile, it was zeros or was not. */
 	if (!err && page_is_zero(bytes)) {
 		set_entry(image, page, IMAGE_NOWHERE, 0);
 		image->counters.pages_zero++;
